@@ -1,0 +1,6 @@
+//! System calls, thin and honest: the only crate with `unsafe`. Owned and borrowed descriptors instead of
+//! integers, flag types, out-parameters returned. It adds no policy; what rustix has is used from rustix.
+//!
+//! Each file that needs `unsafe` allows it for itself, with a `SAFETY:` comment at each block.
+
+pub mod beneath;
