@@ -52,9 +52,9 @@ impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let valid = text
-            .strip_prefix("sha256:")
-            .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
+        let valid = text.strip_prefix("sha256:").is_some_and(|hex| {
+            hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        });
         if valid { Ok(Self(text.to_owned())) } else { Err(InvalidDigest { text: text.to_owned() }) }
     }
 }
@@ -94,7 +94,9 @@ mod tests {
         let good = Digest::of(b"");
         assert_eq!(good.as_str(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(good.as_str().parse::<Digest>(), Ok(good));
-        for bad in ["", "sha256:", "sha256:..", "md5:00", &format!("sha256:{}", "G".repeat(64)), "sha256:/../x"] {
+        for bad in
+            ["", "sha256:", "sha256:..", "md5:00", &format!("sha256:{}", "G".repeat(64)), "sha256:/../x"]
+        {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }

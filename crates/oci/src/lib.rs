@@ -2,14 +2,19 @@
 //! image references, digests, and the small image/layer interface that `image` and `registry` both speak.
 //! No I/O.
 
+pub mod config;
 pub mod digest;
+pub mod manifest;
+pub mod platform;
 pub mod reference;
 pub mod source;
 
-/// runtime-spec: `config.json`, state and features.
-pub use oci_spec::runtime;
+pub use config::ImageConfiguration;
+pub use digest::Digest;
 /// image-spec: manifests, indexes, configurations.
 pub use oci_spec::image;
-pub use digest::Digest;
+/// runtime-spec: `config.json`, state and features.
+pub use oci_spec::runtime;
+pub use platform::Platform;
 pub use reference::ImageRef;
 pub use source::{BlobDescriptor, ImageSource, RawManifest, SourceError};

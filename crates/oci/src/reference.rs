@@ -122,7 +122,9 @@ fn split_tag(text: &str) -> (&str, Option<&str>) {
 fn split_domain(name: &str) -> (String, String) {
     let (domain, path) = match name.split_once('/') {
         Some((first, rest))
-            if first.contains(['.', ':']) || first == "localhost" || first.chars().any(|c| c.is_ascii_uppercase()) =>
+            if first.contains(['.', ':'])
+                || first == "localhost"
+                || first.chars().any(|c| c.is_ascii_uppercase()) =>
         {
             (first.to_owned(), rest.to_owned())
         }
@@ -164,7 +166,9 @@ fn is_path_component(text: &str) -> bool {
 
 fn is_tag(tag: &str) -> bool {
     let first_ok = tag.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
-    first_ok && tag.len() <= 128 && tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    first_ok
+        && tag.len() <= 128
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 impl TryFrom<String> for ImageRef {
@@ -220,9 +224,29 @@ mod tests {
 
     #[test]
     fn bad_references_are_refused() {
-        for text in ["", ":", "a:", "A", "a/B", "-a", "a..b", "a___b", "a//b", "/a", "a/", "a b", "a:b c", "http://x/y",
-            "../x", "x.io:p/a", "a@b", "a@", "b.io/", &"a".repeat(300), &format!("a:{}", "t".repeat(129))]
-        {
+        for text in [
+            "",
+            ":",
+            "a:",
+            "A",
+            "a/B",
+            "-a",
+            "a..b",
+            "a___b",
+            "a//b",
+            "/a",
+            "a/",
+            "a b",
+            "a:b c",
+            "http://x/y",
+            "../x",
+            "x.io:p/a",
+            "a@b",
+            "a@",
+            "b.io/",
+            &"a".repeat(300),
+            &format!("a:{}", "t".repeat(129)),
+        ] {
             assert!(text.parse::<ImageRef>().is_err(), "{text}");
         }
     }
