@@ -4,3 +4,8 @@
 //! Each file that needs `unsafe` allows it for itself, with a `SAFETY:` comment at each block.
 
 pub mod beneath;
+pub mod netns;
+pub mod mount;
+pub mod process;
+pub mod sched;
+pub mod sigset;
