@@ -1,0 +1,1 @@
+//! Unpacked layers by DiffID.
