@@ -7,9 +7,12 @@
 //! It knows no image, no network set-up and no log. Decisions are pure functions ([`plan`]); the init process
 //! ([`init`]) applies them in a flat loop.
 
+pub mod cgroup;
 pub mod cli;
+pub mod defaults;
 pub mod error;
 pub mod request;
+pub mod seccomp;
 pub mod state;
 
 use std::path::Path;

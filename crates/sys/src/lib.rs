@@ -9,3 +9,4 @@ pub mod mount;
 pub mod process;
 pub mod sched;
 pub mod sigset;
+pub mod seccomp;
