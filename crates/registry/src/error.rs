@@ -204,6 +204,9 @@ pub enum TransportError {
     /// The name has no address.
     #[error("host not found")]
     HostNotFound,
+    /// The name servers do not answer.
+    #[error("the name servers do not answer")]
+    NameServers,
     /// The TLS handshake or a certificate failed.
     #[error("TLS: {0}")]
     Tls(String),
@@ -230,7 +233,7 @@ impl TransportError {
     /// Says whether the same request may succeed a moment later.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Timeout(_) | Self::Truncated { .. } => true,
+            Self::Timeout(_) | Self::Truncated { .. } | Self::NameServers => true,
             Self::Io(error) => is_temporary_io(error.kind()),
             Self::HostNotFound | Self::Tls(_) | Self::NotTls | Self::Proxy(_) | Self::Protocol(_) => false,
         }

@@ -4,15 +4,22 @@
 //! resumes broken blobs and verifies every byte; this crate verifies manifests, sees to credentials, mirrors,
 //! redirects and proxies, and says in its errors who was asked for what and what to do next.
 
+mod answer;
 pub mod auth;
+mod blob;
 mod client;
 pub mod config;
+mod endpoint;
 pub mod error;
+mod exchange;
+mod login;
 mod proxy;
+mod transport;
 mod url;
 
 pub use auth::{Anonymous, Credential, CredentialError, CredentialSource, DockerConfig};
-pub use client::{Client, Login, Resolved};
+pub use client::{Client, Resolved};
 pub use config::{ConfigError, HostConfig, Mirror, RegistryConfig};
 pub use error::{Error, Lie, Result, TransportError};
+pub use login::Login;
 pub use proxy::Proxies;

@@ -3,20 +3,21 @@
 //! A request goes out without a credential first; the registry's challenge (`WWW-Authenticate`) says what it wants.
 //! Only the registry itself is answered: a challenge of a host that was reached by a redirect never is.
 
-
+mod challenge;
 mod docker_config;
 mod helper;
-
-
+mod session;
+mod token;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use base::{ErrorKind, Kinded};
 
+pub(crate) use challenge::Challenge;
 pub use docker_config::DockerConfig;
-
-
+pub(crate) use session::{Access, Grant, Sessions, basic_header};
+pub(crate) use token::{Purpose, TokenRequest, fetch_token};
 
 /// What proves who we are.
 #[derive(Clone, PartialEq, Eq)]
