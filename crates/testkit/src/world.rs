@@ -86,6 +86,11 @@ impl World {
         self.folder.path().join(name)
     }
 
+    /// Returns the path of the program under test.
+    pub fn program(&self) -> &Path {
+        &self.brig
+    }
+
     /// Returns the data root.
     pub fn data_root(&self) -> PathBuf {
         self.path("root")

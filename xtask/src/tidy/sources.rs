@@ -8,6 +8,14 @@ const MOST_LINES: usize = 1000;
 /// What the name of a test begins with when it needs more than a plain user on a plain machine.
 const NEEDS: &[&str] = &["root_", "userns_", "kvm_", "peer_"];
 
+/// What a test calls that asks for root, in halves like [`BANNED`].
+const ROOT: &[&str] = &[
+    concat!("is_", "root()"),
+    concat!("needs::", "root("),
+    concat!("World::", "root("),
+    concat!("World::plain", "_user("),
+];
+
 /// Text that may not occur, and why. Spelled in two halves, so that this file does not name them.
 const BANNED: &[(&str, &str)] = &[
     (concat!("todo", "!("), "nothing is left to do in a commit; say in an error what is not there"),
@@ -35,12 +43,12 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
             find(Some(index + 1), format!("{banned}…: {why}"));
         }
     }
-    for test in tests(&source.text).iter().filter(|test| test.skips) {
+    for test in tests(&source.text).iter().filter(|test| test.needs_root) {
         if !NEEDS.iter().any(|prefix| test.name.starts_with(prefix)) {
             let wanted = NEEDS.join(", ");
             find(
                 Some(test.line),
-                format!("the test {} can be skipped: its name says what it needs ({wanted})", test.name),
+                format!("the test {} asks for root: its name says what it needs ({wanted})", test.name),
             );
         }
     }
@@ -52,8 +60,8 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
 struct Test<'a> {
     name: &'a str,
     line: usize,
-    /// Its own body prints SKIP.
-    skips: bool,
+    /// Its own body asks whether it runs as root.
+    needs_root: bool,
 }
 
 /// Finds the test functions in formatted source: a `#[test]` line, then `fn name`, to the brace of the same depth.
@@ -71,7 +79,7 @@ fn tests(text: &str) -> Vec<Test<'_>> {
         found.push(Test {
             name,
             line: head + 1,
-            skips: body.into_iter().any(|line| line.contains("println!(\"SKIP")),
+            needs_root: body.into_iter().any(|line| ROOT.iter().any(|word| line.contains(word))),
         });
     }
     found
@@ -105,10 +113,10 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_can_be_skipped_says_so_in_its_name() {
-        let body = "() {\n    if no {\n        eprintln!(\"SKIP no root\");\n        return;\n    }\n}\n";
+    fn a_test_that_needs_root_says_so_in_its_name() {
+        let body = format!("() {{\n    if !{} {{\n        return;\n    }}\n}}\n", ROOT[0]);
         assert!(findings(&format!("//! X.\n#[test]\nfn root_mounts{body}")).is_empty());
         let found = findings(&format!("//! X.\n#[test]\nfn mounts{body}"));
-        assert!(found[0].starts_with("x.rs:3: the test mounts can be skipped"), "{found:?}");
+        assert!(found[0].starts_with("x.rs:3: the test mounts asks for root"), "{found:?}");
     }
 }

@@ -1,0 +1,156 @@
+//! Killed programs: after `kill -9` of anything at any point the next command reports the truth and cleans up.
+
+use std::time::Duration;
+
+use testkit::World;
+
+use crate::PATIENT;
+
+/// Proof 7: twenty containers run, every brig process is killed at once, and nothing that people see changes.
+#[test]
+fn root_twenty_containers_survive_the_end_of_every_brig_process() {
+    let Some(world) = World::root() else { return };
+    let script = "trap 'echo stopping; exit 0' TERM; mkdir /www; hostname > /www/index.html; httpd -p 80 -h /www; while :; do echo tick; sleep 1 & wait $!; done";
+    for i in 0..20 {
+        let (name, port) = (format!("c{i}"), format!("{}:80", 8000 + i));
+        world
+            .brig([
+                "run",
+                "-d",
+                "--name",
+                &name,
+                "--hostname",
+                &name,
+                "-p",
+                &port,
+                "tiny",
+                "sh",
+                "-c",
+                script,
+            ])
+            .ok();
+    }
+    assert!(world.kill_brig_processes() >= 20);
+    testkit::eventually("all brig processes are gone", || world.brig_processes().is_empty());
+    for i in 0..20 {
+        let answer = world.sh(&format!("busybox wget -T 3 -qO- http://127.0.0.1:{}/", 8000 + i)).ok();
+        assert_eq!(answer, format!("c{i}"));
+    }
+    assert_eq!(world.brig(["ps", "-q"]).ok().lines().count(), 20);
+    for i in [0, 7, 19] {
+        let name = format!("c{i}");
+        assert_eq!(world.brig(["exec", &name, "hostname"]).ok(), name);
+        let before = world.brig(["logs", &name]).ok().lines().count();
+        testkit::eventually("the log goes on", || world.brig(["logs", &name]).ok().lines().count() > before);
+        assert_eq!(world.brig(["stop", &name]).ok(), name);
+        assert_eq!(world.inspect(&name, "{{.State.Status}} {{.State.ExitCode}}"), "exited 0");
+        assert!(world.brig(["logs", &name]).ok().ends_with("stopping"));
+    }
+}
+
+#[test]
+fn root_a_container_that_ended_without_its_monitor_is_reported() {
+    let Some(world) = World::root() else { return };
+    world.brig(["run", "-d", "--name", "c", "tiny", "sh", "-c", "sleep 1; exit 3"]).ok();
+    world.kill_brig_processes();
+    std::thread::sleep(Duration::from_millis(1500));
+    let state = world.inspect("c", "{{.State.Status}}");
+    assert_eq!(state, "exited");
+    world.brig(["start", "c"]).ok();
+    assert_eq!(world.brig(["wait", "c"]).ok(), "3");
+}
+
+/// The client dies in the middle of `run`: whatever it had made is either a container that all commands manage or gone.
+#[test]
+fn root_a_client_killed_at_any_point_leaves_nothing_unowned() {
+    let Some(world) = World::root() else { return };
+    for delay in [1, 3, 5, 8, 12, 20, 30, 50, 80] {
+        let child = world.spawn(["run", "--rm", "-p", "8080:80", "-v", "/anonymous", "tiny", "sleep", "100"]);
+        std::thread::sleep(Duration::from_millis(delay));
+        world.kill_brig_processes();
+        // Its own exit status says nothing: it was killed.
+        drop(child.wait_with_output());
+        for id in world.brig(["ps", "-aq"]).ok().lines() {
+            world.brig(["rm", "-f", "-v", id]).ok();
+        }
+        // The port is free, the name list is empty, and nothing runs.
+        world.brig(["run", "--rm", "-p", "8080:80", "tiny", "true"]).ok();
+        assert_eq!(world.brig(["ps", "-aq"]).ok(), "", "killed after {delay} ms");
+    }
+}
+
+#[test]
+fn root_a_stop_and_a_removal_that_are_killed_can_be_repeated() {
+    let Some(world) = World::root() else { return };
+    for (delay, verb) in [(2, "stop"), (10, "stop"), (2, "rm"), (6, "rm"), (15, "rm")] {
+        world.brig(["run", "-d", "--name", "c", "-v", "/anonymous", "tiny", "sh", "-c", PATIENT]).ok();
+        let args: &[&str] = if verb == "rm" { &["rm", "-f", "-v", "c"] } else { &["stop", "-t", "1", "c"] };
+        let child = world.spawn(args.iter().copied());
+        std::thread::sleep(Duration::from_millis(delay));
+        world.kill_brig_processes();
+        drop(child.wait_with_output());
+        world.brig(["rm", "-f", "-v", "c"]).exits(0);
+        assert_eq!(world.brig(["ps", "-aq"]).ok(), "", "{verb} killed after {delay} ms");
+    }
+}
+
+#[test]
+fn root_the_run_folder_may_vanish() {
+    let Some(world) = World::root() else { return };
+    // What a reboot does: no process, no run folder, an unchanged data root.
+    world
+        .brig([
+            "run",
+            "-d",
+            "--name",
+            "c",
+            "-v",
+            "data:/data",
+            "tiny",
+            "sh",
+            "-c",
+            "echo x >> /data/f; sleep 100",
+        ])
+        .ok();
+    let pid = world.inspect("c", "{{.State.Pid}}");
+    world.kill_brig_processes();
+    world.sh(&format!("kill -9 {pid}")).ok();
+    world.sh(&format!("rm -rf {}/*", world.run_root().display())).ok();
+    assert_eq!(world.inspect("c", "{{.State.Status}}"), "exited");
+    world.brig(["start", "c"]).ok();
+    assert_eq!(world.brig(["exec", "c", "cat", "/data/f"]).ok(), "x\nx");
+    world.brig(["rm", "-f", "c"]).ok();
+    world.brig(["volume", "rm", "data"]).ok();
+}
+
+#[test]
+fn root_signals_reach_the_process_of_an_attached_run() {
+    let Some(world) = World::root() else { return };
+    let child = world.spawn([
+        "run",
+        "--rm",
+        "--name",
+        "c",
+        "tiny",
+        "sh",
+        "-c",
+        "trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 1 & wait $!; done",
+    ]);
+    testkit::eventually("ready", || world.brig(["logs", "c"]).stdout.contains("ready"));
+    let client = world.sh("pgrep -f 'run --rm --name c' | while read p; do test \"$(readlink /proc/$p/exe | grep -c brig)\" = 1 && echo $p; done | head -1").ok();
+    world.sh(&format!("kill -TERM {client}")).ok();
+    let output = child.wait_with_output().expect("wait");
+    assert_eq!(output.status.code(), Some(9));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("caught"));
+}
+
+#[test]
+fn root_an_older_program_refuses_a_newer_root() {
+    let Some(world) = World::root() else { return };
+    let file = world.data_root().join("version");
+    let old = std::fs::read_to_string(&file).expect("the root has a format number");
+    std::fs::write(&file, "9999\n").expect("write");
+    world.brig(["ps"]).refuses(1, &["9999"]);
+    std::fs::write(&file, old).expect("write");
+    world.brig(["ps"]).ok();
+}

@@ -1,0 +1,149 @@
+//! `ps`, `inspect`, `port`, formats and filters.
+
+use testkit::World;
+
+#[test]
+fn root_ps_table_and_columns() {
+    let Some(world) = World::root() else { return };
+    let head = world.brig(["ps"]).ok();
+    assert_eq!(
+        head.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect::<Vec<_>>(),
+        ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
+    );
+    world.brig(["run", "-d", "--name", "up", "tiny", "sleep", "100"]).ok();
+    world.brig(["run", "--name", "down", "tiny", "sh", "-c", "exit 3"]).exits(3);
+    let row = world.brig(["ps"]).ok();
+    assert!(row.contains("\"sleep 100\"") && row.contains("Up ") && row.ends_with("up"), "{row}");
+    assert!(!row.contains("down"));
+    assert!(world.brig(["ps", "-a"]).ok().contains("Exited (3) "));
+    assert_eq!(world.brig(["ps", "-aq"]).ok().lines().count(), 2);
+    assert_eq!(world.brig(["ps", "-q", "--no-trunc"]).ok().len(), 64);
+    assert_eq!(world.brig(["ps", "-l", "--format", "{{.Names}}"]).ok(), "down");
+    assert_eq!(world.brig(["ps", "-n", "1", "--format", "{{.Names}}"]).ok(), "down");
+}
+
+#[test]
+fn root_filters() {
+    let Some(world) = World::root() else { return };
+    world.brig(["run", "-d", "--name", "one", "-l", "color=red", "tiny", "sleep", "100"]).ok();
+    world.brig(["run", "--name", "two", "--label", "color=blue", "tiny", "sh", "-c", "exit 3"]).exits(3);
+    world.brig(["create", "--name", "three", "tiny"]).ok();
+    let names = |filter: &str| {
+        let text = world.brig(["ps", "-a", "--filter", filter, "--format", "{{.Names}}"]).ok();
+        let mut names: Vec<String> = text.lines().map(str::to_owned).collect();
+        names.sort();
+        names.join(" ")
+    };
+    for (filter, wanted) in [
+        ("status=running", "one"),
+        ("status=created", "three"),
+        ("exited=3", "two"),
+        ("label=color", "one two"),
+        ("label=color=blue", "two"),
+        ("name=t", "three two"),
+        ("name=^one$", "one"),
+        ("ancestor=tiny", "one three two"),
+        ("before=two", "one"),
+        ("since=two", "three"),
+    ] {
+        assert_eq!(names(filter), wanted, "{filter}");
+    }
+    world.brig(["ps", "--filter", "nonsense=1"]).refuses(1, &["nonsense"]);
+}
+
+#[test]
+fn root_formats() {
+    let Some(world) = World::root() else { return };
+    world.brig(["run", "-d", "--name", "c", "-l", "a=b", "tiny", "sleep", "100"]).ok();
+    assert_eq!(
+        world.brig(["ps", "--format", "table {{.Names}}\t{{.Image}}"]).ok(),
+        "NAMES     IMAGE\nc         tiny"
+    );
+    let line = world.brig(["ps", "--format", "json"]).ok();
+    let object: serde_json::Value = serde_json::from_str(&line).expect("one JSON object a line");
+    assert_eq!(object["Names"], "c");
+    assert_eq!(object["State"], "running");
+    assert_eq!(
+        world.brig(["ps", "--format", "{{json .Names}} {{.Label \"a\"}} {{upper .Names}}"]).ok(),
+        "\"c\" b C"
+    );
+    assert_eq!(world.inspect("c", "{{range $k, $v := .Config.Labels}}{{$k}}={{$v}};{{end}}"), "a=b;");
+    assert_eq!(
+        world.inspect(
+            "c",
+            "{{if .State.Running}}yes{{else}}no{{end}} {{index .Config.Cmd 1}} {{len .Config.Cmd}}"
+        ),
+        "yes 100 2"
+    );
+    world.brig(["ps", "--format", "{{.Nonsense}}"]).refuses(1, &["Nonsense"]);
+    world.brig(["ps", "--format", "{{"]).exits(1);
+}
+
+#[test]
+fn root_inspect_is_dockers_document() {
+    let Some(world) = World::root() else { return };
+    world
+        .brig([
+            "run",
+            "-d",
+            "--name",
+            "c",
+            "-p",
+            "127.0.0.1:0:80",
+            "-m",
+            "64m",
+            "-v",
+            "data:/data",
+            "tiny",
+            "sleep",
+            "100",
+        ])
+        .ok();
+    let text = world.brig(["inspect", "c"]).ok();
+    let document: serde_json::Value = serde_json::from_str(&text).expect("a JSON document");
+    let container = &document[0];
+    for (pointer, wanted) in [
+        ("/Name", serde_json::json!("/c")),
+        ("/Path", serde_json::json!("sleep")),
+        ("/Args/0", serde_json::json!("100")),
+        ("/State/Running", serde_json::json!(true)),
+        ("/Config/Image", serde_json::json!("tiny")),
+        ("/HostConfig/Memory", serde_json::json!(64 << 20)),
+        ("/Mounts/0/Name", serde_json::json!("data")),
+        ("/Mounts/0/Destination", serde_json::json!("/data")),
+        ("/Mounts/0/RW", serde_json::json!(true)),
+        ("/NetworkSettings/Ports/80~1tcp/0/HostIp", serde_json::json!("127.0.0.1")),
+    ] {
+        assert_eq!(container.pointer(pointer), Some(&wanted), "{pointer}\n{text}");
+    }
+    let done = world.brig(["inspect", "c", "nobody"]);
+    done.refuses(1, &["nobody"]);
+    assert!(done.stdout.contains("\"/c\""));
+    world.brig(["inspect", "--type", "image", "c"]).exits(1);
+    world.brig(["rm", "-f", "c"]).ok();
+    world.brig(["volume", "rm", "data"]).ok();
+}
+
+#[test]
+fn root_ambiguous_short_identities_are_refused() {
+    let Some(world) = World::root() else { return };
+    // Seventeen containers share a first digit at least once.
+    let ids: Vec<String> = (0..17).map(|_| world.brig(["create", "tiny"]).ok()).collect();
+    let shared = ids
+        .iter()
+        .find(|id| ids.iter().filter(|other| other[..1] == id[..1]).count() > 1)
+        .expect("17 of 16 digits");
+    world.brig(["inspect", "--type", "container", &shared[..1]]).exits(1);
+    assert_eq!(world.inspect(&ids[0][..20], "{{.Id}}"), ids[0]);
+}
+
+#[test]
+fn root_version_and_info() {
+    let Some(world) = World::root() else { return };
+    assert!(world.brig(["version"]).ok().contains("Version:"));
+    assert!(world.brig(["--version"]).ok().to_lowercase().starts_with("brig"));
+    let info = world.brig(["info"]).ok();
+    for word in ["Containers:", "Images:", "Storage Driver:", "Cgroup", "Kernel Version:", "CPUs:"] {
+        assert!(info.contains(word), "{word} is not in\n{info}");
+    }
+}

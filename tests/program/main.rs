@@ -1,0 +1,24 @@
+//! Whole-program tests: the built `brig`, used as people use it, in a world of each test's own.
+//!
+//! A module per topic; what the program prints and how it exits is what is tested, never what lies inside. What holds
+//! for Docker's command line is written so that it would hold for Docker, too. The world itself fails a test that
+//! leaves something behind (see `testkit::World`).
+
+mod command_line;
+mod crash;
+mod exec;
+mod files;
+mod images;
+mod isolation;
+mod lifecycle;
+mod limits;
+mod listing;
+mod logs;
+mod network;
+mod plain_user;
+mod races;
+mod run;
+mod terminal;
+
+/// A program for a container that goes on until it is told to end, and then ends at once.
+const PATIENT: &str = "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done";
