@@ -192,6 +192,21 @@ pub struct Resources {
     pub cgroup_parent: String,
     /// 10 to 1000; 0 means unset.
     pub blkio_weight: u16,
+    /// Weights of single block devices.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blkio_weight_device: Vec<WeightDevice>,
+    /// Bytes read a second, by block device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blkio_device_read_bps: Vec<ThrottleDevice>,
+    /// Bytes written a second, by block device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blkio_device_write_bps: Vec<ThrottleDevice>,
+    /// Reads a second, by block device.
+    #[serde(rename = "BlkioDeviceReadIOps", skip_serializing_if = "Vec::is_empty")]
+    pub blkio_device_read_iops: Vec<ThrottleDevice>,
+    /// Writes a second, by block device.
+    #[serde(rename = "BlkioDeviceWriteIOps", skip_serializing_if = "Vec::is_empty")]
+    pub blkio_device_write_iops: Vec<ThrottleDevice>,
     /// Microseconds; 0 means unset.
     pub cpu_period: i64,
     /// Microseconds; 0 means unset.
@@ -220,6 +235,26 @@ pub struct Resources {
     pub pids_limit: Option<i64>,
     /// Resource limits of processes.
     pub ulimits: Option<Vec<Ulimit>>,
+}
+
+/// The weight of one block device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct WeightDevice {
+    /// Path on the host.
+    pub path: String,
+    /// 10 to 1000; 0 means unset.
+    pub weight: u16,
+}
+
+/// The limit of one block device, in bytes or operations a second.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ThrottleDevice {
+    /// Path on the host.
+    pub path: String,
+    /// The limit.
+    pub rate: u64,
 }
 
 /// One device given to the container.
@@ -299,9 +334,21 @@ pub struct Mount {
     /// For volumes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_options: Option<VolumeOptions>,
+    /// For images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_options: Option<ImageOptions>,
     /// For tmpfs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tmpfs_options: Option<TmpfsOptions>,
+}
+
+/// Options of an image mount.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageOptions {
+    /// Folder inside the image.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subpath: String,
 }
 
 /// Options of a bind mount.
