@@ -3,12 +3,25 @@
 //! [`compile`] turns a profile into a [`Program`] without touching the system; [`load_or_compile`] puts a cache of
 //! compiled programs in front; [`install`] hands one to the kernel. Nothing links libseccomp.
 
+mod assemble;
+mod cache;
+mod codegen;
+mod default;
+mod docker;
 mod error;
+#[cfg(test)]
+mod interpret;
+mod listener;
+mod rules;
+mod syscalls;
+mod table;
+#[cfg(test)]
+mod tests;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use oci::runtime::{LinuxSeccomp, State};
+use oci::runtime::LinuxSeccomp;
 
 pub use error::Error;
 pub use sys::seccomp::Instruction;
@@ -79,16 +92,49 @@ impl Program {
 }
 
 /// Compiles `profile` for a machine of architecture `host`.
+///
+/// The meaning of a profile is libseccomp's and runc's; what that is, in detail, stands in docs/security.md.
 pub fn compile(profile: &LinuxSeccomp, host: Arch) -> Result<Program, Error> {
-    let _ = (profile, host);
-    Err(Error::Unsupported("the compiler".into()))
+    let policy = rules::read(profile, host)?;
+    let instructions = codegen::generate(&policy);
+    if instructions.len() > sys::seccomp::MAX_INSTRUCTIONS {
+        return Err(Error::TooLong {
+            instructions: instructions.len(),
+            limit: sys::seccomp::MAX_INSTRUCTIONS,
+        });
+    }
+    Ok(Program { instructions, flags: flags(profile, policy.notifies) })
 }
 
-/// Returns the program for `profile` on this machine, from `cache_dir` when it is there, else compiled and stored.
+/// Returns the flags of seccomp(2) for `profile`. `WAIT_KILLABLE_RECV` only speaks of notified calls, and the kernel refuses it without
+/// a listener.
+fn flags(profile: &LinuxSeccomp, notifies: bool) -> u32 {
+    use oci::runtime::LinuxSeccompFilterFlag as Flag;
+    use sys::seccomp::{
+        FLAG_LOG, FLAG_NEW_LISTENER, FLAG_SPEC_ALLOW, FLAG_TSYNC, FLAG_TSYNC_ESRCH, FLAG_WAIT_KILLABLE_RECV,
+    };
+    let of_flag = |flag: &Flag| match flag {
+        Flag::SeccompFilterFlagLog => FLAG_LOG,
+        Flag::SeccompFilterFlagTsync if notifies => FLAG_TSYNC | FLAG_TSYNC_ESRCH,
+        Flag::SeccompFilterFlagTsync => FLAG_TSYNC,
+        Flag::SeccompFilterFlagSpecAllow => FLAG_SPEC_ALLOW,
+        Flag::SeccompFilterFlagWaitKillableRecv if notifies => FLAG_WAIT_KILLABLE_RECV,
+        Flag::SeccompFilterFlagWaitKillableRecv => 0,
+    };
+    let asked = profile.flags().iter().flatten().fold(0, |flags, flag| flags | of_flag(flag));
+    asked | if notifies { FLAG_NEW_LISTENER } else { 0 }
+}
+
+/// Returns the program for `profile` on this machine: from `cache_dir` when it is there, else compiled and stored.
+///
+/// The folder is made when it is missing; it must be ours and closed to others, and each entry carries a checksum. A
+/// damaged entry is compiled again; an entry that cannot be stored is no error.
 pub fn load_or_compile(profile: &LinuxSeccomp, cache_dir: Option<&Path>) -> Result<Program, Error> {
-    let _ = cache_dir;
     let host = Arch::host().ok_or_else(|| Error::Unsupported(std::env::consts::ARCH.into()))?;
-    compile(profile, host)
+    match cache_dir {
+        Some(dir) => cache::load_or_compile(profile, host, dir),
+        None => compile(profile, host),
+    }
 }
 
 /// Installs `program` on the calling thread: one system call, no memory.
@@ -99,35 +145,6 @@ pub fn install(program: &Program) -> Result<Option<OwnedFd>, Error> {
     sys::seccomp::install(&program.instructions, program.flags).map_err(Error::Install)
 }
 
-/// Sends the notification descriptor of a container to its agent, as the runtime-spec's `listenerPath` wants it:
-/// one `ContainerProcessState` document with the descriptor beside it (`SCM_RIGHTS`).
-///
-/// `pid` is the process that carries the filter (`exec` differs from the init in `state`), `metadata` the profile's
-/// `listenerMetadata`.
-pub fn send_listener(
-    path: &Path,
-    listener: BorrowedFd<'_>,
-    pid: i32,
-    metadata: Option<&str>,
-    state: &State,
-) -> Result<(), Error> {
-    let _ = (path, listener, pid, metadata, state);
-    Err(Error::Unsupported("the listener".into()))
-}
-
-/// Returns the default profile for a process with the capabilities `caps` (names such as `CAP_SYS_ADMIN`).
-pub fn default_profile<S: AsRef<str>>(caps: &[S], arch: Arch, kernel: KernelVersion) -> LinuxSeccomp {
-    let _ = (caps, arch, kernel);
-    LinuxSeccomp::default()
-}
-
-/// Parses a profile in Docker's JSON format (`archMap`, `includes`, `excludes`); plain runtime-spec JSON is a subset.
-pub fn parse_docker_profile<S: AsRef<str>>(
-    json: &[u8],
-    caps: &[S],
-    arch: Arch,
-    kernel: KernelVersion,
-) -> Result<LinuxSeccomp, Error> {
-    let _ = (caps, arch, kernel);
-    serde_json::from_slice(json).map_err(Error::Json)
-}
+pub use default::default_profile;
+pub use docker::parse_docker_profile;
+pub use listener::send_listener;
