@@ -18,7 +18,8 @@ pub(crate) fn expect_success(answer: Answer, asked: &Asked, logged_in: bool) -> 
 /// Makes the error of an answer that is no success; reads its body.
 pub(crate) fn error_of(answer: Answer, asked: &Asked, logged_in: bool) -> Error {
     let status = answer.status;
-    let retry_after = answer.header("retry-after").and_then(|text| parse_retry_after(text, SystemTime::now()));
+    let retry_after =
+        answer.header("retry-after").and_then(|text| parse_retry_after(text, SystemTime::now()));
     let elsewhere = answer.elsewhere.then(|| answer.url.authority.clone());
     // An error's body that breaks leaves its status, which is what counts.
     let detail = answer.read(LONGEST_ERROR).map(|bytes| detail_of(&bytes)).unwrap_or_default();
@@ -29,7 +30,9 @@ pub(crate) fn error_of(answer: Answer, asked: &Asked, logged_in: bool) -> Error 
     };
     match status {
         404 => Error::NotFound { what, registry, detail },
-        401 | 403 if !registry.contains("(redirected") => Error::Denied { what, registry, domain, logged_in, detail },
+        401 | 403 if !registry.contains("(redirected") => {
+            Error::Denied { what, registry, domain, logged_in, detail }
+        }
         429 => Error::RateLimited { what, registry, domain, retry_after, detail },
         _ => Error::Status { what, registry, status, retry_after, detail },
     }
@@ -73,7 +76,8 @@ fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
 
 /// Reads `Sun, 06 Nov 1994 08:49:37 GMT` as seconds since 1970.
 fn parse_http_date(text: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let words: Vec<&str> = text.split([' ', ':']).collect();
     let [_, day, month, year, hour, minute, second, "GMT"] = words.as_slice() else { return None };
     let number = |text: &str| text.parse::<u64>().ok();
@@ -86,7 +90,10 @@ fn parse_http_date(text: &str) -> Option<u64> {
     let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1;
     let since_epoch = days.checked_sub(719_468)?;
-    Some(((since_epoch * 24 + number(hour)?.min(23)) * 60 + number(minute)?.min(59)) * 60 + number(second)?.min(60))
+    Some(
+        ((since_epoch * 24 + number(hour)?.min(23)) * 60 + number(minute)?.min(59)) * 60
+            + number(second)?.min(60),
+    )
 }
 
 #[cfg(test)]

@@ -81,7 +81,9 @@ pub enum ConfigError {
         reason: String,
     },
     /// The name of a registry.
-    #[error("registry.hosts: {domain:?} is no registry; a host with an optional port is wanted, such as \"registry.local:5000\"")]
+    #[error(
+        "registry.hosts: {domain:?} is no registry; a host with an optional port is wanted, such as \"registry.local:5000\""
+    )]
     Domain {
         /// What was given.
         domain: String,
@@ -121,7 +123,9 @@ pub enum ConfigError {
         wanted: &'static str,
     },
     /// No trusted certificate at all.
-    #[error("this machine has no CA certificates; install the package ca-certificates, or set registry.hosts.<host>.ca_files")]
+    #[error(
+        "this machine has no CA certificates; install the package ca-certificates, or set registry.hosts.<host>.ca_files"
+    )]
     NoRoots,
 }
 
@@ -147,13 +151,18 @@ impl RegistryConfig {
 
     /// Checks what serde cannot: names, URLs, ranges, fields that belong together.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        for (field, value) in [("connect_timeout", self.connect_timeout), ("idle_timeout", self.idle_timeout)] {
+        for (field, value) in [("connect_timeout", self.connect_timeout), ("idle_timeout", self.idle_timeout)]
+        {
             if value.is_zero() {
                 return Err(ConfigError::Range { field, value: 0, wanted: "at least 1 second" });
             }
         }
         if self.attempts == 0 || self.attempts > 20 {
-            return Err(ConfigError::Range { field: "attempts", value: self.attempts.into(), wanted: "1 to 20" });
+            return Err(ConfigError::Range {
+                field: "attempts",
+                value: self.attempts.into(),
+                wanted: "1 to 20",
+            });
         }
         self.proxy.validate()?;
         self.hosts.iter().try_for_each(|(domain, host)| validate_host(domain, host))
@@ -161,7 +170,8 @@ impl RegistryConfig {
 }
 
 fn validate_host(domain: &str, host: &HostConfig) -> Result<(), ConfigError> {
-    let bare = Url::parse(&format!("https://{domain}")).is_ok_and(|url| url.authority == *domain && url.path == "/");
+    let bare =
+        Url::parse(&format!("https://{domain}")).is_ok_and(|url| url.authority == *domain && url.path == "/");
     if !bare {
         return Err(ConfigError::Domain { domain: domain.to_owned() });
     }

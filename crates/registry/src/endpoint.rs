@@ -44,7 +44,8 @@ impl Endpoint {
 
     fn mirror(url: &Url, repository: &str) -> Self {
         let prefix = url.path.trim_matches('/');
-        let repository = if prefix.is_empty() { repository.to_owned() } else { format!("{prefix}/{repository}") };
+        let repository =
+            if prefix.is_empty() { repository.to_owned() } else { format!("{prefix}/{repository}") };
         Self {
             authority: url.authority.clone(),
             scheme: SchemeChoice::Only(url.scheme),
@@ -85,7 +86,8 @@ pub(crate) fn plan(config: &RegistryConfig, domain: &str, repository: &str) -> R
 }
 
 fn covers(prefix: Option<&str>, repository: &str) -> bool {
-    let Some(prefix) = prefix.map(|prefix| prefix.trim_matches('/')).filter(|prefix| !prefix.is_empty()) else {
+    let Some(prefix) = prefix.map(|prefix| prefix.trim_matches('/')).filter(|prefix| !prefix.is_empty())
+    else {
         return true;
     };
     repository.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -115,16 +117,24 @@ mod tests {
 
     fn show(domain: &str, repository: &str) -> Vec<String> {
         let places = plan(&config(), domain, repository).unwrap();
-        places.iter().map(|place| format!("{:?} {}/{} as {}", place.scheme, place.authority, place.repository, place.domain)).collect()
+        places
+            .iter()
+            .map(|place| {
+                format!("{:?} {}/{} as {}", place.scheme, place.authority, place.repository, place.domain)
+            })
+            .collect()
     }
 
     #[test]
     fn mirrors_go_first_in_their_order() {
-        assert_eq!(show("docker.io", "library/debian"), [
-            "Only(Https) m1.local/hub/library/debian as m1.local",
-            "Only(Http) 10.0.0.1:5000/library/debian as 10.0.0.1:5000",
-            "Only(Https) registry-1.docker.io/library/debian as docker.io",
-        ]);
+        assert_eq!(
+            show("docker.io", "library/debian"),
+            [
+                "Only(Https) m1.local/hub/library/debian as m1.local",
+                "Only(Http) 10.0.0.1:5000/library/debian as 10.0.0.1:5000",
+                "Only(Https) registry-1.docker.io/library/debian as docker.io",
+            ]
+        );
         assert_eq!(show("docker.io", "librarything/x").len(), 2);
     }
 

@@ -245,8 +245,15 @@ fn is_temporary_io(kind: io::ErrorKind) -> bool {
     use io::ErrorKind as K;
     matches!(
         kind,
-        K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::TimedOut | K::WouldBlock | K::UnexpectedEof
-            | K::NetworkUnreachable | K::HostUnreachable | K::NetworkDown
+        K::ConnectionReset
+            | K::ConnectionAborted
+            | K::BrokenPipe
+            | K::TimedOut
+            | K::WouldBlock
+            | K::UnexpectedEof
+            | K::NetworkUnreachable
+            | K::HostUnreachable
+            | K::NetworkDown
     )
 }
 
@@ -280,9 +287,11 @@ impl Kinded for Error {
             Self::Status { .. } if self.is_temporary() => ErrorKind::Unavailable,
             Self::Everywhere { attempts, .. } => attempts.last().map_or(ErrorKind::Internal, Kinded::kind),
             Self::Credential(error) => error.kind(),
-            Self::Status { .. } | Self::Refused { .. } | Self::Redirect { .. } | Self::Token { .. } | Self::Config(_) => {
-                ErrorKind::Invalid
-            }
+            Self::Status { .. }
+            | Self::Refused { .. }
+            | Self::Redirect { .. }
+            | Self::Token { .. }
+            | Self::Config(_) => ErrorKind::Invalid,
         }
     }
 }
@@ -311,7 +320,10 @@ impl fmt::Display for DeniedAdvice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let domain = self.domain;
         if self.logged_in {
-            return write!(f, "the stored credential has no right to it or is out of date: run `brig login {domain}`");
+            return write!(
+                f,
+                "the stored credential has no right to it or is out of date: run `brig login {domain}`"
+            );
         }
         write!(f, "it may not exist, or needs `brig login {domain}`")
     }
@@ -348,12 +360,20 @@ mod tests {
     use super::*;
 
     fn status(status: u16) -> Error {
-        Error::Status { what: String::new(), registry: String::new(), status, retry_after: None, detail: String::new() }
+        Error::Status {
+            what: String::new(),
+            registry: String::new(),
+            status,
+            retry_after: None,
+            detail: String::new(),
+        }
     }
 
     #[test]
     fn only_what_may_pass_is_temporary() {
-        for (code, temporary) in [(400, false), (404, false), (408, true), (500, true), (503, true), (501, true), (418, false)] {
+        for (code, temporary) in
+            [(400, false), (404, false), (408, true), (500, true), (503, true), (501, true), (418, false)]
+        {
             assert_eq!(status(code).is_temporary(), temporary, "{code}");
         }
         for (kind, temporary) in [
@@ -384,7 +404,11 @@ mod tests {
                     hint: String::new(),
                     source: TransportError::HostNotFound,
                 },
-                Error::NotFound { what: what(), registry: "docker.io".into(), detail: "manifest unknown".into() },
+                Error::NotFound {
+                    what: what(),
+                    registry: "docker.io".into(),
+                    detail: "manifest unknown".into(),
+                },
             ],
         };
         assert_eq!(

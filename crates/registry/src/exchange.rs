@@ -3,10 +3,13 @@
 use std::thread;
 use std::time::Duration;
 
+use ureq::http::HeaderMap;
+
 use crate::answer::{error_of, expect_success};
 use crate::auth::{Access, Challenge, Grant, Sessions};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
+use crate::guard::{Guard, stands};
 use crate::transport::{Answer, Asked, Method, Request, Transport};
 use crate::url::Url;
 
@@ -39,21 +42,52 @@ pub(crate) enum Patience {
 }
 
 /// Asks `place`; the answer is a success.
-pub(crate) fn exchange(transport: &Transport, sessions: &Sessions, place: &Endpoint, question: &Question<'_>) -> Result<Answer> {
+pub(crate) fn exchange(
+    transport: &Transport,
+    sessions: &Sessions,
+    place: &Endpoint,
+    question: &Question<'_>,
+) -> Result<Answer> {
+    patiently(transport, question.patience, || exchange_once(transport, sessions, place, question))
+}
+
+/// Asks `place` and reads the whole answer, at most `limit` bytes and one more, which tells that there are more.
+pub(crate) fn exchange_whole(
+    transport: &Transport,
+    sessions: &Sessions,
+    place: &Endpoint,
+    question: &Question<'_>,
+    limit: u64,
+) -> Result<(HeaderMap, Vec<u8>)> {
+    patiently(transport, question.patience, || {
+        let mut answer = exchange_once(transport, sessions, place, question)?;
+        let headers = std::mem::take(&mut answer.headers);
+        let bytes = answer.read(limit).map_err(|failure| failure.asked(&place.asked(question.what)))?;
+        Ok((headers, bytes))
+    })
+}
+
+/// Tries `ask` again after temporary failures.
+fn patiently<T>(transport: &Transport, patience: Patience, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
     let mut asked_before = 0;
     loop {
-        let error = match exchange_once(transport, sessions, place, question) {
+        let error = match ask() {
             Err(error) if error.is_temporary() => error,
             done => return done,
         };
         asked_before += 1;
-        let wait = wait_before_next(&error, question.patience, asked_before, transport);
+        let wait = wait_before_next(&error, patience, asked_before, transport);
         thread::sleep(wait.ok_or(error)?);
     }
 }
 
 /// Decides how long to wait before asking again; `None` means giving up.
-fn wait_before_next(error: &Error, patience: Patience, asked_before: u32, transport: &Transport) -> Option<Duration> {
+fn wait_before_next(
+    error: &Error,
+    patience: Patience,
+    asked_before: u32,
+    transport: &Transport,
+) -> Option<Duration> {
     let config = transport.config();
     if asked_before >= config.attempts {
         return None;
@@ -68,10 +102,16 @@ fn wait_before_next(error: &Error, patience: Patience, asked_before: u32, transp
     }
 }
 
-fn exchange_once(transport: &Transport, sessions: &Sessions, place: &Endpoint, question: &Question<'_>) -> Result<Answer> {
+fn exchange_once(
+    transport: &Transport,
+    sessions: &Sessions,
+    place: &Endpoint,
+    question: &Question<'_>,
+) -> Result<Answer> {
     let asked = place.asked(question.what);
     let scope = format!("repository:{}:pull", place.repository);
-    let conversation = Conversation { transport, place, asked: &asked, url: place.url(question.path), question };
+    let conversation =
+        Conversation { transport, place, asked: &asked, url: place.url(question.path), question };
     let mut access = Access {
         authority: place.authority.clone(),
         scheme: transport.current_scheme(&place.authority, place.scheme),
@@ -81,7 +121,7 @@ fn exchange_once(transport: &Transport, sessions: &Sessions, place: &Endpoint, q
     let grant = sessions.current(transport, &access)?;
     let answer = conversation.send(grant.as_ref())?;
     // Only the registry itself may ask for the credential (CVE-2020-15157).
-    if answer.status != 401 || answer.elsewhere {
+    if answer.status != 401 || (answer.elsewhere && stands(Guard::OnlyTheRegistryIsAnswered)) {
         return expect_success(answer, &asked, is_logged_in(grant.as_ref()));
     }
     access.scheme = answer.url.scheme;

@@ -12,8 +12,11 @@ pub mod config;
 mod endpoint;
 pub mod error;
 mod exchange;
+mod guard;
 mod login;
 mod proxy;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod url;
 

@@ -1,7 +1,7 @@
 //! Trying a user name and password at a registry before they are stored.
 
-use crate::auth::{Access, Challenge, Credential, Purpose, TokenRequest, basic_header, fetch_token};
 use crate::answer::expect_success;
+use crate::auth::{Access, Challenge, Credential, Purpose, TokenRequest, basic_header, fetch_token};
 use crate::client::{Client, Inner};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
@@ -58,7 +58,12 @@ impl Attempt<'_> {
         Ok(Login { credential, checked: true })
     }
 
-    fn token(&self, challenge: &Challenge, credential: Credential, scheme: Scheme) -> Result<(String, Credential)> {
+    fn token(
+        &self,
+        challenge: &Challenge,
+        credential: Credential,
+        scheme: Scheme,
+    ) -> Result<(String, Credential)> {
         let access = Access {
             authority: self.place.authority.clone(),
             scheme,

@@ -24,12 +24,18 @@ pub struct Proxies {
 impl Proxies {
     /// Reads the usual variables through `variable`, lower-case names first as other programs do.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let read = |names: &[&str]| names.iter().filter_map(|name| variable(name)).find(|value| !value.is_empty());
+        let read =
+            |names: &[&str]| names.iter().filter_map(|name| variable(name)).find(|value| !value.is_empty());
         let no_proxy = read(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
         Self {
             http: read(&["http_proxy", "HTTP_PROXY"]),
             https: read(&["https_proxy", "HTTPS_PROXY"]),
-            no_proxy: no_proxy.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::to_owned).collect(),
+            no_proxy: no_proxy
+                .split(',')
+                .map(str::trim)
+                .filter(|p| !p.is_empty())
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
@@ -109,7 +115,9 @@ fn exempts(pattern: &str, url: &Url) -> bool {
 
 fn in_network(ip: IpAddr, network: IpAddr, bits: u32) -> bool {
     let (ip, network, width) = match (ip, network) {
-        (IpAddr::V4(ip), IpAddr::V4(network)) => (u128::from(ip.to_bits()), u128::from(network.to_bits()), 32),
+        (IpAddr::V4(ip), IpAddr::V4(network)) => {
+            (u128::from(ip.to_bits()), u128::from(network.to_bits()), 32)
+        }
         (IpAddr::V6(ip), IpAddr::V6(network)) => (ip.to_bits(), network.to_bits(), 128),
         _ => return false,
     };
@@ -153,7 +161,11 @@ mod tests {
             ("fd00::/8", "https://[fd00::1]/", true),
             ("x, ,a.b", "https://a.b/", true),
         ] {
-            assert_eq!(proxies(pattern).choose(&Url::parse(url).unwrap()).is_none(), direct, "{pattern} {url}");
+            assert_eq!(
+                proxies(pattern).choose(&Url::parse(url).unwrap()).is_none(),
+                direct,
+                "{pattern} {url}"
+            );
         }
     }
 

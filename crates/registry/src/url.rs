@@ -55,6 +55,10 @@ impl Url {
 
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidUrl> {
         let without_fragment = text.split('#').next().unwrap_or_default();
+        let scheme = without_fragment.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        if without_fragment.contains(':') && scheme != "http" && scheme != "https" {
+            return Err(InvalidUrl::Scheme);
+        }
         let uri: Uri = without_fragment.parse().map_err(|_| InvalidUrl::Syntax)?;
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
@@ -132,7 +136,8 @@ fn port_of(authority: &str) -> Option<u16> {
 /// Says whether the host of `authority` is this machine: `localhost`, 127.0.0.0/8, `::1`.
 pub(crate) fn is_loopback(authority: &str) -> bool {
     let host = host_of(authority);
-    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Encodes one value of a query.
@@ -140,7 +145,9 @@ pub(crate) fn encode_query(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                encoded.push(char::from(byte))
+            }
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }

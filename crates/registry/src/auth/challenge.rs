@@ -37,7 +37,10 @@ impl Challenge {
         }
         match others.is_empty() {
             true => Err("it wants a credential and does not say of which kind".to_owned()),
-            false => Err(format!("it wants a credential of the kind {}, only Bearer and Basic are known", others.join(", "))),
+            false => Err(format!(
+                "it wants a credential of the kind {}, only Bearer and Basic are known",
+                others.join(", ")
+            )),
         }
     }
 }
@@ -66,9 +69,12 @@ mod tests {
 
     #[test]
     fn other_challenges_are_named() {
-        for (header, named) in
-            [("Negotiate", "negotiate"), ("Bearer service=x", "realm"), ("\"", "malformed"), ("Bearer realm=\"", "malformed")]
-        {
+        for (header, named) in [
+            ("Negotiate", "negotiate"),
+            ("Bearer service=x", "realm"),
+            ("\"", "malformed"),
+            ("Bearer realm=\"", "malformed"),
+        ] {
             let error = Challenge::choose([header].into_iter()).unwrap_err();
             assert!(error.contains(named), "{header}: {error}");
         }

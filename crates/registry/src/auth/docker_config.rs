@@ -19,6 +19,29 @@ use super::{Credential, CredentialError, CredentialSource};
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// The user name that stands for an identity token in credential helpers.
 const TOKEN_USER: &str = "<token>";
+/// The variables that credential helpers may need; they get no others.
+const HELPER_VARIABLES: [&str; 20] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "DOCKER_CONFIG",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "GNUPGHOME",
+    "PASSWORD_STORE_DIR",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "CLOUDSDK_CONFIG",
+];
 /// More is no configuration.
 const LONGEST: u64 = 4 << 20;
 
@@ -27,15 +50,27 @@ const LONGEST: u64 = 4 << 20;
 pub struct DockerConfig {
     path: PathBuf,
     document: Map<String, Value>,
-    helper_path: Vec<(String, String)>,
+    helper_environment: Vec<(String, String)>,
 }
 
 impl DockerConfig {
     /// Returns where the file is: `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
     pub fn path_from_env(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
         let folder = variable("DOCKER_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = || variable("HOME").filter(|value| !value.is_empty()).map(|home| Path::new(&home).join(".docker"));
+        let home = || {
+            variable("HOME").filter(|value| !value.is_empty()).map(|home| Path::new(&home).join(".docker"))
+        };
         folder.or_else(home).map(|folder| folder.join("config.json"))
+    }
+
+    /// Loads the file of [`Self::path_from_env`], and gives helpers the variables that they may need.
+    ///
+    /// Without `DOCKER_CONFIG` and `HOME` there is no file, and nothing can be stored.
+    pub fn load_from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self, CredentialError> {
+        let helper_environment: Vec<_> =
+            HELPER_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?))).collect();
+        let path = Self::path_from_env(variable).unwrap_or_else(|| PathBuf::from("/nonexistent/config.json"));
+        Ok(Self::load(path)?.with_helper_environment(helper_environment))
     }
 
     /// Loads `path`; a file that does not exist is an empty configuration.
@@ -43,18 +78,20 @@ impl DockerConfig {
         let path = path.into();
         let document = match read_limited(&path) {
             Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Map::new(),
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|error| CredentialError::Malformed { path: path.clone(), reason: position_of(&error) })?,
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| CredentialError::Malformed {
+                path: path.clone(),
+                reason: position_of(&error),
+            })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Map::new(),
             Err(source) => return Err(CredentialError::File { action: "read", path, source }),
         };
-        Ok(Self { path, document, helper_path: Vec::new() })
+        Ok(Self { path, document, helper_environment: Vec::new() })
     }
 
-    /// Gives credential helpers these variables and no others; `PATH` and `HOME` are what most of them need.
+    /// Gives credential helpers these variables and no others.
     #[must_use]
     pub fn with_helper_environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.helper_path = variables.into_iter().collect();
+        self.helper_environment = variables.into_iter().collect();
         self
     }
 
@@ -65,7 +102,8 @@ impl DockerConfig {
 
     /// Returns the registries that have a credential in the file itself or are bound to a helper, sorted.
     pub fn domains(&self) -> Vec<String> {
-        let keys = ["auths", "credHelpers"].into_iter().filter_map(|name| self.document.get(name)?.as_object());
+        let keys =
+            ["auths", "credHelpers"].into_iter().filter_map(|name| self.document.get(name)?.as_object());
         let mut domains: Vec<_> = keys.flat_map(Map::keys).map(|key| domain_of(key)).collect();
         domains.sort();
         domains.dedup();
@@ -116,15 +154,19 @@ impl DockerConfig {
     /// Writes the file by rename, readable by its owner only; a symbolic link is written through.
     pub fn save(&self) -> Result<(), CredentialError> {
         let target = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        write_atomically(&target, &self.document)
-            .map_err(|source| CredentialError::File { action: "write", path: target, source })
+        write_atomically(&target, &self.document).map_err(|source| CredentialError::File {
+            action: "write",
+            path: target,
+            source,
+        })
     }
 
     fn helper(&self, domain: &str) -> Option<Helper> {
         let by_domain = self.document.get("credHelpers").and_then(Value::as_object);
-        let own = by_domain.and_then(|helpers| aliases(domain).iter().find_map(|key| helpers.get(key)?.as_str()));
+        let own =
+            by_domain.and_then(|helpers| aliases(domain).iter().find_map(|key| helpers.get(key)?.as_str()));
         let name = own.or_else(|| self.document.get("credsStore").and_then(Value::as_str))?;
-        (!name.is_empty()).then(|| Helper::new(name, &self.helper_path))
+        (!name.is_empty()).then(|| Helper::new(name, &self.helper_environment))
     }
 
     fn auths_mut(&mut self) -> Result<&mut Map<String, Value>, CredentialError> {
@@ -137,7 +179,8 @@ impl DockerConfig {
 
     fn stored(&self, domain: &str) -> Result<Credential, CredentialError> {
         let auths = self.document.get("auths").and_then(Value::as_object);
-        let entry = auths.and_then(|auths| aliases(domain).iter().find_map(|key| auths.get(key)?.as_object()));
+        let entry =
+            auths.and_then(|auths| aliases(domain).iter().find_map(|key| auths.get(key)?.as_object()));
         entry.map_or(Ok(Credential::Anonymous), |entry| {
             parse_entry(entry).map_err(|reason| CredentialError::Malformed {
                 path: self.path.clone(),
@@ -171,14 +214,22 @@ fn aliases(domain: &str) -> Vec<String> {
         _ => &[domain],
     };
     let forms = |host: &&str| {
-        [(*host).to_owned(), format!("https://{host}"), format!("https://{host}/"), format!("https://{host}/v1/"),
-            format!("https://{host}/v2/"), format!("http://{host}"), format!("http://{host}/")]
+        [
+            (*host).to_owned(),
+            format!("https://{host}"),
+            format!("https://{host}/"),
+            format!("https://{host}/v1/"),
+            format!("https://{host}/v2/"),
+            format!("http://{host}"),
+            format!("http://{host}/"),
+        ]
     };
     std::iter::once(key_of(domain).to_owned()).chain(hosts.iter().flat_map(forms)).collect()
 }
 
 fn domain_of(key: &str) -> String {
-    let host = key.trim_start_matches("https://").trim_start_matches("http://").split('/').next().unwrap_or(key);
+    let host =
+        key.trim_start_matches("https://").trim_start_matches("http://").split('/').next().unwrap_or(key);
     match host {
         "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
         _ => host.to_owned(),
@@ -210,7 +261,9 @@ fn parse_entry(entry: &Map<String, Value>) -> Result<Credential, String> {
 fn entry_of(credential: &Credential) -> Map<String, Value> {
     let (name, value) = match credential {
         Credential::Anonymous => return Map::new(),
-        Credential::Basic { username, password } => ("auth", STANDARD.encode(format!("{username}:{password}"))),
+        Credential::Basic { username, password } => {
+            ("auth", STANDARD.encode(format!("{username}:{password}")))
+        }
         Credential::IdentityToken(token) => ("identitytoken", token.clone()),
         Credential::RegistryToken(token) => ("registrytoken", token.clone()),
     };
@@ -227,7 +280,11 @@ fn helper_pair(credential: &Credential) -> (&str, &str) {
 
 /// Makes a credential of what a helper returned.
 pub(super) fn from_helper_pair(username: String, secret: String) -> Credential {
-    if username == TOKEN_USER { Credential::IdentityToken(secret) } else { Credential::Basic { username, password: secret } }
+    if username == TOKEN_USER {
+        Credential::IdentityToken(secret)
+    } else {
+        Credential::Basic { username, password: secret }
+    }
 }
 
 fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
@@ -256,4 +313,159 @@ fn write_atomically(target: &Path, document: &Map<String, Value>) -> io::Result<
     file.as_file().sync_all()?;
     file.persist(target)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basic(username: &str, password: &str) -> Credential {
+        Credential::Basic { username: username.to_owned(), password: password.to_owned() }
+    }
+
+    fn config(text: &str) -> (tempfile::TempDir, DockerConfig) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        fs::write(&path, text).unwrap();
+        let config = DockerConfig::load(&path).unwrap();
+        (folder, config)
+    }
+
+    /// Writes a helper that keeps one credential in a file beside it.
+    fn with_helper(text: &str) -> (tempfile::TempDir, DockerConfig) {
+        let (folder, config) = config(text);
+        let program = folder.path().join("docker-credential-test");
+        let script = "#!/bin/sh\ncd \"${0%/*}\"; env > environment\ncase $1 in\nstore) cat > kept;;\nerase) rm kept;;\n\
+            get) cat > asked; [ -f kept ] && exec cat kept; echo credentials not found in native keychain; exit 1;;\nesac\n";
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        (folder, config.with_helper_environment([("PATH".to_owned(), path)]))
+    }
+
+    #[test]
+    fn every_kind_of_entry_is_read() {
+        let (_folder, config) = config(
+            r#"{"auths": {
+                "https://index.docker.io/v1/": {"auth": "dXNlcjpwYTpzcw=="},
+                "https://a.b/v2/": {"identitytoken": "it", "auth": "dXNlcjo="},
+                "c.d:5000": {"registrytoken": "rt"},
+                "e.f": {},
+                "g.h": {"username": "u", "password": "p"},
+                "i.j": {"auth": "!"}
+            }}"#,
+        );
+        for (domain, expected) in [
+            ("docker.io", basic("user", "pa:ss")),
+            ("a.b", Credential::IdentityToken("it".to_owned())),
+            ("c.d:5000", Credential::RegistryToken("rt".to_owned())),
+            ("c.d", Credential::Anonymous),
+            ("e.f", Credential::Anonymous),
+            ("g.h", basic("u", "p")),
+            ("evil.a.b", Credential::Anonymous),
+        ] {
+            assert_eq!(config.credential(domain).unwrap(), expected, "{domain}");
+        }
+        let error = config.credential("i.j").unwrap_err().to_string();
+        assert!(error.contains("i.j") && error.contains("base64"), "{error}");
+    }
+
+    #[test]
+    fn a_login_keeps_what_others_wrote() {
+        let (folder, mut config) = config(
+            r#"{"psFormat": "x", "auths": {"a.b": {"auth": "dTpw"}, "docker.io": {"auth": "b2xkOm9sZA=="}}}"#,
+        );
+        config.login("docker.io", &basic("user", "secret")).unwrap();
+        let text = fs::read_to_string(config.path()).unwrap();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["psFormat"], "x");
+        assert_eq!(document["auths"]["a.b"]["auth"], "dTpw");
+        assert_eq!(document["auths"][HUB_KEY]["auth"], STANDARD.encode("user:secret"));
+        assert!(document["auths"].get("docker.io").is_none(), "the old entry would win elsewhere");
+        assert_eq!(fs::metadata(config.path()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+        assert_eq!(config.domains(), ["a.b", "docker.io"]);
+        assert!(config.logout("docker.io").unwrap() && !config.logout("docker.io").unwrap());
+        assert_eq!(DockerConfig::load(config.path()).unwrap().domains(), ["a.b"]);
+    }
+
+    #[test]
+    fn a_new_folder_is_private_and_a_link_is_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/config.json");
+        DockerConfig::load(&path).unwrap().login("a.b", &basic("u", "p")).unwrap();
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        let link = folder.path().join("link.json");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        DockerConfig::load(&link).unwrap().login("c.d", &basic("u", "p")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(DockerConfig::load(&path).unwrap().domains(), ["a.b", "c.d"]);
+    }
+
+    #[test]
+    fn a_malformed_file_is_refused_without_showing_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        for text in ["[]", "{\"auths\": \"secret\"", "secret"] {
+            fs::write(&path, text).unwrap();
+            let error = DockerConfig::load(&path).unwrap_err().to_string();
+            assert!(error.contains("config.json") && !error.contains("secret"), "{error}");
+        }
+        fs::write(&path, "{\"auths\": []}").unwrap();
+        DockerConfig::load(&path).unwrap().login("a.b", &basic("u", "p")).unwrap_err();
+        fs::write(&path, " ").unwrap();
+        assert!(DockerConfig::load(&path).unwrap().domains().is_empty());
+    }
+
+    #[test]
+    fn a_helper_keeps_the_secret() {
+        let (folder, mut config) = with_helper(r#"{"credHelpers": {"a.b": "test"}}"#);
+        assert_eq!(config.keeper("a.b").as_deref(), Some("docker-credential-test"));
+        assert_eq!(config.keeper("c.d"), None);
+        assert_eq!(config.credential("a.b").unwrap(), Credential::Anonymous);
+        config.login("a.b", &basic("user", "secret")).unwrap();
+        assert_eq!(config.credential("a.b").unwrap(), basic("user", "secret"));
+        assert!(!fs::read_to_string(config.path()).unwrap().contains(&STANDARD.encode("user:secret")));
+        let environment = fs::read_to_string(folder.path().join("environment")).unwrap();
+        let names: Vec<_> = environment.lines().filter_map(|line| line.split('=').next()).collect();
+        assert!(names.iter().all(|name| ["PATH", "PWD", "OLDPWD", "SHLVL", "_"].contains(name)), "{names:?}");
+        assert!(config.logout("a.b").unwrap());
+        assert!(!folder.path().join("kept").exists());
+    }
+
+    #[test]
+    fn the_store_has_all_and_tokens_keep_their_kind() {
+        let (folder, mut config) = with_helper(r#"{"credsStore": "test"}"#);
+        config.login("docker.io", &Credential::IdentityToken("it".to_owned())).unwrap();
+        let kept: Value =
+            serde_json::from_str(&fs::read_to_string(folder.path().join("kept")).unwrap()).unwrap();
+        assert_eq!((&kept["ServerURL"], &kept["Username"]), (&HUB_KEY.into(), &TOKEN_USER.into()));
+        assert_eq!(config.credential("docker.io").unwrap(), Credential::IdentityToken("it".to_owned()));
+        assert_eq!(fs::read_to_string(folder.path().join("asked")).unwrap(), HUB_KEY);
+    }
+
+    #[test]
+    fn a_helper_that_fails_is_named() {
+        for (name, says) in [("none-such", "not installed"), ("../test", "malformed"), ("a/b", "malformed")] {
+            let (_folder, config) = with_helper(&format!(r#"{{"credsStore": "{name}"}}"#));
+            let error = config.credential("a.b").unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(says) && error.contains("a.b"), "{error}");
+        }
+        let (folder, config) = with_helper(r#"{"credsStore": "test"}"#);
+        fs::write(folder.path().join("kept"), "no secret of mine").unwrap();
+        let error = config.credential("a.b").unwrap_err().to_string();
+        assert!(error.contains("malformed") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_says_where_the_file_is() {
+        let from = |pairs: &'static [(&str, &str)]| {
+            DockerConfig::path_from_env(|name| {
+                pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert_eq!(from(&[("DOCKER_CONFIG", "/x"), ("HOME", "/h")]), Some("/x/config.json".into()));
+        assert_eq!(from(&[("DOCKER_CONFIG", ""), ("HOME", "/h")]), Some("/h/.docker/config.json".into()));
+        assert_eq!(from(&[]), None);
+    }
 }

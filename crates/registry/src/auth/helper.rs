@@ -51,8 +51,8 @@ impl Helper {
             return Err(self.error("get", key, clean(&text)));
         }
         // The text of a parser's error could show the secret.
-        let answer: Answer =
-            serde_json::from_slice(&output).map_err(|_| self.error("get", key, "its answer is malformed".to_owned()))?;
+        let answer: Answer = serde_json::from_slice(&output)
+            .map_err(|_| self.error("get", key, "its answer is malformed".to_owned()))?;
         if answer.secret.is_empty() {
             return Ok(Credential::Anonymous);
         }
@@ -80,9 +80,11 @@ impl Helper {
             return Err(self.error(action, key, "its name is malformed".to_owned()));
         }
         let failed = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                self.error(action, key, "it is not installed; install it or remove it from config.json".to_owned())
-            }
+            std::io::ErrorKind::NotFound => self.error(
+                action,
+                key,
+                "it is not installed; install it or remove it from config.json".to_owned(),
+            ),
             _ => self.error(action, key, error.to_string()),
         };
         let mut child = self.spawn(action).map_err(failed)?;
@@ -108,7 +110,8 @@ impl Helper {
     /// Finds the program in the given `PATH`; without one the name is left to the system's search.
     fn search(&self) -> std::path::PathBuf {
         let path = self.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
-        let mut found = path.into_iter().flat_map(std::env::split_paths).map(|folder| folder.join(&self.program));
+        let mut found =
+            path.into_iter().flat_map(std::env::split_paths).map(|folder| folder.join(&self.program));
         found.find(|file| file.is_absolute() && file.is_file()).unwrap_or_else(|| self.program.clone().into())
     }
 

@@ -104,7 +104,9 @@ pub enum CredentialError {
 impl Kinded for CredentialError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+            Self::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                ErrorKind::Denied
+            }
             Self::File { .. } => ErrorKind::Internal,
             Self::Malformed { .. } => ErrorKind::Invalid,
             Self::Helper { .. } => ErrorKind::Unavailable,

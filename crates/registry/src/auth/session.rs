@@ -104,7 +104,9 @@ impl Sessions {
         let logged_in = credential != Credential::Anonymous;
         let (header, usable_until) = match (challenge, &credential) {
             (Challenge::Bearer { .. }, Credential::RegistryToken(token)) => (format!("Bearer {token}"), None),
-            (Challenge::Basic, Credential::Basic { username, password }) => (basic_header(username, password), None),
+            (Challenge::Basic, Credential::Basic { username, password }) => {
+                (basic_header(username, password), None)
+            }
             (Challenge::Basic, _) => return Ok(None),
             (Challenge::Bearer { .. }, _) => {
                 let request = TokenRequest::answering(access, challenge, &credential, Purpose::Use);

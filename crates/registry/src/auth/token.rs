@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{Access, Challenge, Credential, basic_header};
 use crate::answer::expect_success;
 use crate::error::{Error, Result};
+use crate::guard::{Guard, stands};
 use crate::transport::{Answer, Asked, Method, Request, SchemeChoice, Transport};
 use crate::url::{Scheme, Url, encode_query};
 
@@ -80,13 +81,18 @@ pub(crate) fn fetch_token(transport: &Transport, request: &TokenRequest<'_>) -> 
 /// Refuses a token server to which the credential would travel in the clear when the registry itself is spoken to by TLS.
 fn check_realm(transport: &Transport, access: &Access, realm: &str) -> Result<Url> {
     let shown = crate::error::clean(realm);
-    let url = Url::parse(realm).map_err(|error| token_error(access, format!("its token server {shown:?} {error}")))?;
-    let plain_allowed = access.scheme == Scheme::Http && transport.scheme_of(&url.authority) != SchemeChoice::Only(Scheme::Https);
-    if url.scheme == Scheme::Http && !plain_allowed {
+    let url = Url::parse(realm)
+        .map_err(|error| token_error(access, format!("its token server {shown:?} {error}")))?;
+    let plain_allowed = access.scheme == Scheme::Http
+        && transport.scheme_of(&url.authority) != SchemeChoice::Only(Scheme::Https);
+    if url.scheme == Scheme::Http && !plain_allowed && stands(Guard::NoWayOutOfTls) {
         return Err(token_error(access, format!("its token server {shown:?} is reached by plain HTTP")));
     }
     if transport.config().host(&url.authority).is_some_and(|host| host.blocked) {
-        return Err(token_error(access, format!("its token server {shown:?} is blocked by the configuration")));
+        return Err(token_error(
+            access,
+            format!("its token server {shown:?} is blocked by the configuration"),
+        ));
     }
     Ok(url)
 }
@@ -113,16 +119,26 @@ fn get(
         query.extend([("client_id", CLIENT_ID), ("offline_token", "true")]);
     }
     let joint = if realm.path.contains('?') { '&' } else { '?' };
-    let path = if query.is_empty() { realm.path.clone() } else { format!("{}{joint}{}", realm.path, encode(&query)) };
+    let path = if query.is_empty() {
+        realm.path.clone()
+    } else {
+        format!("{}{joint}{}", realm.path, encode(&query))
+    };
     let url = Url { path, ..realm.clone() };
     let scheme = SchemeChoice::Only(url.scheme);
-    let request =
-        Request { method: Method::Get, url, accept: None, authorization: authorization.as_deref(), offset: 0 };
+    let request = Request {
+        method: Method::Get,
+        url,
+        accept: None,
+        authorization: authorization.as_deref(),
+        offset: 0,
+    };
     transport.send(&request, scheme)
 }
 
 fn form(request: &TokenRequest<'_>, identity_token: &str) -> String {
-    let mut fields = vec![("grant_type", "refresh_token"), ("client_id", CLIENT_ID), ("refresh_token", identity_token)];
+    let mut fields =
+        vec![("grant_type", "refresh_token"), ("client_id", CLIENT_ID), ("refresh_token", identity_token)];
     if let Some(service) = request.service {
         fields.push(("service", service));
     }
@@ -139,7 +155,8 @@ fn encode(fields: &[(&str, &str)]) -> String {
 
 fn parse(bytes: &[u8], now: Instant) -> Result<Token, String> {
     // The parser's words could show the token.
-    let body: Body = serde_json::from_slice(bytes).map_err(|_| "the token server's answer is malformed".to_owned())?;
+    let body: Body =
+        serde_json::from_slice(bytes).map_err(|_| "the token server's answer is malformed".to_owned())?;
     let text = body.token.or(body.access_token).filter(|token| !token.is_empty());
     let text = text.ok_or("the token server's answer has no token")?;
     if !text.bytes().all(|b| b.is_ascii_graphic()) {
@@ -182,13 +199,18 @@ mod tests {
         let token = parse(br#"{"token":"a.b","expires_in":300}"#, now).unwrap();
         assert_eq!((token.text.as_str(), token.usable_until), ("a.b", now + Duration::from_secs(270)));
         let token = parse(br#"{"access_token":"x","refresh_token":"r"}"#, now).unwrap();
-        assert_eq!((token.usable_until, token.identity_token.as_deref()), (now + Duration::from_secs(54), Some("r")));
+        assert_eq!(
+            (token.usable_until, token.identity_token.as_deref()),
+            (now + Duration::from_secs(54), Some("r"))
+        );
         parse(br#"{"token":"x","expires_in":18446744073709551615}"#, now).unwrap();
     }
 
     #[test]
     fn malformed_answers_are_refused_without_showing_them() {
-        for text in ["", "[]", "{}", r#"{"token":""}"#, r#"{"token":"a\r\nSet-Cookie: x"}"#, r#"{"token": secret"#] {
+        for text in
+            ["", "[]", "{}", r#"{"token":""}"#, r#"{"token":"a\r\nSet-Cookie: x"}"#, r#"{"token": secret"#]
+        {
             let error = parse(text.as_bytes(), Instant::now()).unwrap_err();
             assert!(!error.contains("secret") && !error.contains("Cookie"), "{error}");
         }

@@ -39,7 +39,10 @@ impl Failure {
     /// Says whether a TLS server may have misunderstood our plain HTTP.
     pub(super) fn may_be_tls(&self) -> bool {
         match self {
-            Self::Transport { source: TransportError::Protocol(_) | TransportError::Truncated { .. }, .. } => true,
+            Self::Transport {
+                source: TransportError::Protocol(_) | TransportError::Truncated { .. },
+                ..
+            } => true,
             Self::Transport { source: TransportError::Io(error), .. } => {
                 matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
             }
@@ -74,7 +77,7 @@ fn advice(error: &TransportError, url: &Url) -> String {
         TransportError::Tls(text) if text.contains("UnknownIssuer") || text.contains("CaUsedAsEndEntity") => {
             format!("if its certificate is genuine, name its authority's file by ca_files in {table}")
         }
-        TransportError::Tls(text) if text.contains("NotValidForName") => {
+        TransportError::Tls(text) if text.contains("not valid for name") => {
             "its certificate is for another name".to_owned()
         }
         TransportError::HostNotFound => "check the name and the network".to_owned(),

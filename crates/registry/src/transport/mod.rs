@@ -13,6 +13,7 @@ use ureq::http::{HeaderMap, Request as HttpRequest, header};
 use ureq::{Agent, Body, BodyReader};
 
 use crate::config::{ConfigError, HostConfig, RegistryConfig};
+use crate::guard::{Guard, stands};
 use crate::proxy::ureq_proxy;
 use crate::url::{Scheme, Url, is_loopback};
 
@@ -100,7 +101,11 @@ impl Answer {
     /// Reads the body, at most `limit` bytes and one more, which tells that there are more.
     pub(crate) fn read(self, limit: u64) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
-        self.body.into_reader().take(limit + 1).read_to_end(&mut bytes).map_err(|error| Failure::from(from_io(error)))?;
+        self.body
+            .into_reader()
+            .take(limit + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Failure::from(from_io(error)))?;
         Ok(bytes)
     }
 
@@ -113,7 +118,12 @@ impl Answer {
 
 impl Transport {
     pub(crate) fn new(config: RegistryConfig) -> Self {
-        Self { config, roots: tls::SystemRoots::default(), agents: Mutex::default(), spoken: Mutex::default() }
+        Self {
+            config,
+            roots: tls::SystemRoots::default(),
+            agents: Mutex::default(),
+            spoken: Mutex::default(),
+        }
     }
 
     pub(crate) fn config(&self) -> &RegistryConfig {
@@ -157,9 +167,10 @@ impl Transport {
             if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(Answer { elsewhere: !asked.shares_credentials_with(&request.url), ..answer });
             }
-            let location = answer.header("location").ok_or_else(|| Failure::Redirect("it names no place".to_owned()))?;
+            let location =
+                answer.header("location").ok_or_else(|| Failure::Redirect("it names no place".to_owned()))?;
             let next = self.redirected(&request.url, location)?;
-            if !request.url.shares_credentials_with(&next) {
+            if stands(Guard::CredentialsStay) && !request.url.shares_credentials_with(&next) {
                 request.authorization = None;
             }
             request.url = next;
@@ -177,8 +188,9 @@ impl Transport {
             return Err(Failure::Redirect(format!("{shown:?} leads to a blocked host")));
         }
         let configured = host.and_then(|host| host.insecure_http);
-        let plain_ok = configured.unwrap_or_else(|| from.scheme == Scheme::Http && is_loopback(&next.authority));
-        if next.scheme == Scheme::Http && !plain_ok {
+        let plain_ok =
+            configured.unwrap_or_else(|| from.scheme == Scheme::Http && is_loopback(&next.authority));
+        if next.scheme == Scheme::Http && !plain_ok && stands(Guard::NoWayOutOfTls) {
             return Err(Failure::Redirect(format!("{shown:?} leads to plain HTTP")));
         }
         Ok(next)
@@ -200,7 +212,8 @@ impl Transport {
             builder = builder.header(header::RANGE, format!("bytes={}-", request.offset));
         }
         let http = builder.body(()).map_err(|error| Failure::from(ureq::Error::Http(error)))?;
-        let answer = self.agent(&request.url)?.run(http).map_err(|error| self.failure(error, &request.url))?;
+        let answer =
+            self.agent(&request.url)?.run(http).map_err(|error| self.failure(error, &request.url))?;
         Ok(Answer::new(answer, &request.url))
     }
 
@@ -222,7 +235,8 @@ impl Transport {
 
     /// Returns the settings for a host as it stands in URLs, and the name that they have in the configuration.
     fn settings_of(&self, authority: &str) -> Option<(&str, &HostConfig)> {
-        let domain = if authority == crate::endpoint::HUB_HOST { oci::reference::DEFAULT_DOMAIN } else { authority };
+        let domain =
+            if authority == crate::endpoint::HUB_HOST { oci::reference::DEFAULT_DOMAIN } else { authority };
         self.config.hosts.get_key_value(domain).map(|(name, host)| (name.as_str(), host))
     }
 
@@ -290,7 +304,13 @@ impl Transport {
 impl Answer {
     fn new(answer: ureq::http::Response<Body>, url: &Url) -> Self {
         let (parts, body) = answer.into_parts();
-        Self { status: parts.status.as_u16(), headers: parts.headers, url: url.clone(), elsewhere: false, body }
+        Self {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            url: url.clone(),
+            elsewhere: false,
+            body,
+        }
     }
 }
 

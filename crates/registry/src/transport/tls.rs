@@ -29,7 +29,11 @@ impl SystemRoots {
 }
 
 /// Returns the TLS settings for `domain`.
-pub(super) fn settings(domain: &str, host: Option<&HostConfig>, roots: &SystemRoots) -> Result<TlsConfig, ConfigError> {
+pub(super) fn settings(
+    domain: &str,
+    host: Option<&HostConfig>,
+    roots: &SystemRoots,
+) -> Result<TlsConfig, ConfigError> {
     let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider());
     let Some(host) = host else {
         return Ok(builder.root_certs(trusted(roots, Vec::new())?).build());
@@ -68,7 +72,9 @@ fn certificates(domain: &str, path: &Path) -> Result<Vec<Certificate<'static>>, 
     let bytes = read(domain, path)?;
     let mut found = Vec::new();
     for item in parse_pem(&bytes) {
-        if let PemItem::Certificate(certificate) = item.map_err(|_| unusable(domain, path, "it is not PEM"))? {
+        if let PemItem::Certificate(certificate) =
+            item.map_err(|_| unusable(domain, path, "it is not PEM"))?
+        {
             found.push(certificate);
         }
     }
@@ -78,7 +84,8 @@ fn certificates(domain: &str, path: &Path) -> Result<Vec<Certificate<'static>>, 
 fn client_cert(domain: &str, cert: &Path, key: &Path) -> Result<ClientCert, ConfigError> {
     let chain = certificates(domain, cert)?;
     let key_bytes = read(domain, key)?;
-    let private = PrivateKey::from_pem(&key_bytes).map_err(|_| unusable(domain, key, "it has no private key"))?;
+    let private =
+        PrivateKey::from_pem(&key_bytes).map_err(|_| unusable(domain, key, "it has no private key"))?;
     check_pair(&chain, &key_bytes).map_err(|reason| unusable(domain, key, reason))?;
     Ok(ClientCert::new_with_certs(&chain, private))
 }

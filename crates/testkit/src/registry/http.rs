@@ -9,6 +9,8 @@ use super::{Fault, Shared};
 
 /// The longest head and body of a request.
 const LONGEST_REQUEST: usize = 1 << 20;
+/// The first byte of a TLS connection (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 22;
 
 /// A request that came.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +55,16 @@ impl Answer {
 /// Serves one connection until either side ends it.
 pub(super) fn serve(stream: &mut (impl Read + Write), shared: &Shared) {
     let mut buffer = Vec::new();
-    while let Ok(Some(seen)) = read_request(stream, &mut buffer) {
+    loop {
+        let seen = match read_request(stream, &mut buffer) {
+            Ok(Some(seen)) => seen,
+            Ok(None) => return,
+            Err(_) => {
+                // As Go's server answers TLS on a plain port; the client may have gone.
+                let _ = stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n");
+                return;
+            }
+        };
         shared.content().seen.push(seen.clone());
         let fault = shared.take_fault(&seen.path);
         match respond(stream, shared, &seen, fault) {
@@ -70,6 +81,9 @@ fn read_request(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<Opti
         }
         if !read_more(stream, buffer)? {
             return Ok(None);
+        }
+        if buffer.first() == Some(&TLS_HANDSHAKE) {
+            return Err(io::Error::other("TLS was spoken to a server of plain HTTP"));
         }
     };
     let head = String::from_utf8_lossy(&buffer[..head_length]).into_owned();
