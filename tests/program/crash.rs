@@ -51,13 +51,13 @@ fn root_twenty_containers_survive_the_end_of_every_brig_process() {
 #[test]
 fn root_a_container_that_ended_without_its_monitor_is_reported() {
     let Some(world) = World::root() else { return };
-    world.brig(["run", "-d", "--name", "c", "tiny", "sh", "-c", "sleep 1; exit 3"]).ok();
+    world.brig(["run", "-d", "--name", "box", "tiny", "sh", "-c", "sleep 1; exit 3"]).ok();
     world.kill_brig_processes();
     std::thread::sleep(Duration::from_millis(1500));
-    let state = world.inspect("c", "{{.State.Status}}");
+    let state = world.inspect("box", "{{.State.Status}}");
     assert_eq!(state, "exited");
-    world.brig(["start", "c"]).ok();
-    assert_eq!(world.brig(["wait", "c"]).ok(), "3");
+    world.brig(["start", "box"]).ok();
+    assert_eq!(world.brig(["wait", "box"]).ok(), "3");
 }
 
 /// The client dies in the middle of `run`: whatever it had made is either a container that all commands manage or gone.
@@ -83,13 +83,14 @@ fn root_a_client_killed_at_any_point_leaves_nothing_unowned() {
 fn root_a_stop_and_a_removal_that_are_killed_can_be_repeated() {
     let Some(world) = World::root() else { return };
     for (delay, verb) in [(2, "stop"), (10, "stop"), (2, "rm"), (6, "rm"), (15, "rm")] {
-        world.brig(["run", "-d", "--name", "c", "-v", "/anonymous", "tiny", "sh", "-c", PATIENT]).ok();
-        let args: &[&str] = if verb == "rm" { &["rm", "-f", "-v", "c"] } else { &["stop", "-t", "1", "c"] };
+        world.brig(["run", "-d", "--name", "box", "-v", "/anonymous", "tiny", "sh", "-c", PATIENT]).ok();
+        let args: &[&str] =
+            if verb == "rm" { &["rm", "-f", "-v", "box"] } else { &["stop", "-t", "1", "box"] };
         let child = world.spawn(args.iter().copied());
         std::thread::sleep(Duration::from_millis(delay));
         world.kill_brig_processes();
         drop(child.wait_with_output());
-        world.brig(["rm", "-f", "-v", "c"]).exits(0);
+        world.brig(["rm", "-f", "-v", "box"]).exits(0);
         assert_eq!(world.brig(["ps", "-aq"]).ok(), "", "{verb} killed after {delay} ms");
     }
 }
@@ -103,7 +104,7 @@ fn root_the_run_folder_may_vanish() {
             "run",
             "-d",
             "--name",
-            "c",
+            "box",
             "-v",
             "data:/data",
             "tiny",
@@ -112,14 +113,14 @@ fn root_the_run_folder_may_vanish() {
             "echo x >> /data/f; sleep 100",
         ])
         .ok();
-    let pid = world.inspect("c", "{{.State.Pid}}");
+    let pid = world.inspect("box", "{{.State.Pid}}");
     world.kill_brig_processes();
     world.sh(&format!("kill -9 {pid}")).ok();
     world.sh(&format!("rm -rf {}/*", world.run_root().display())).ok();
-    assert_eq!(world.inspect("c", "{{.State.Status}}"), "exited");
-    world.brig(["start", "c"]).ok();
-    assert_eq!(world.brig(["exec", "c", "cat", "/data/f"]).ok(), "x\nx");
-    world.brig(["rm", "-f", "c"]).ok();
+    assert_eq!(world.inspect("box", "{{.State.Status}}"), "exited");
+    world.brig(["start", "box"]).ok();
+    assert_eq!(world.brig(["exec", "box", "cat", "/data/f"]).ok(), "x\nx");
+    world.brig(["rm", "-f", "box"]).ok();
     world.brig(["volume", "rm", "data"]).ok();
 }
 
@@ -130,13 +131,13 @@ fn root_signals_reach_the_process_of_an_attached_run() {
         "run",
         "--rm",
         "--name",
-        "c",
+        "box",
         "tiny",
         "sh",
         "-c",
         "trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 1 & wait $!; done",
     ]);
-    testkit::eventually("ready", || world.brig(["logs", "c"]).stdout.contains("ready"));
+    testkit::eventually("ready", || world.brig(["logs", "box"]).stdout.contains("ready"));
     let client = world.sh("pgrep -f 'run --rm --name c' | while read p; do test \"$(readlink /proc/$p/exe | grep -c brig)\" = 1 && echo $p; done | head -1").ok();
     world.sh(&format!("kill -TERM {client}")).ok();
     let output = child.wait_with_output().expect("wait");

@@ -5,35 +5,38 @@ use testkit::World;
 #[test]
 fn root_exec_output_status_and_input() {
     let Some(world) = World::root() else { return };
-    world.brig(["run", "-d", "--name", "c", "-e", "A=1", "tiny", "sleep", "100"]).ok();
-    assert_eq!(world.brig(["exec", "c", "sh", "-c", "echo $A"]).ok(), "1");
-    world.brig(["exec", "c", "sh", "-c", "exit 9"]).exits(9);
-    assert_eq!(world.brig_with_input(["exec", "-i", "c", "cat"], b"typed").ok(), "typed");
-    world.brig(["exec", "c", "no-such-program"]).refuses(127, &["no-such-program"]);
-    world.brig(["exec", "c", "/etc/passwd"]).exits(126);
+    world.brig(["run", "-d", "--name", "box", "-e", "A=1", "tiny", "sleep", "100"]).ok();
+    assert_eq!(world.brig(["exec", "box", "sh", "-c", "echo $A"]).ok(), "1");
+    world.brig(["exec", "box", "sh", "-c", "exit 9"]).exits(9);
+    assert_eq!(world.brig_with_input(["exec", "-i", "box", "cat"], b"typed").ok(), "typed");
+    world.brig(["exec", "box", "no-such-program"]).refuses(127, &["no-such-program"]);
+    world.brig(["exec", "box", "/etc/passwd"]).exits(126);
 }
 
 #[test]
 fn root_exec_options() {
     let Some(world) = World::root() else { return };
-    world.brig(["run", "-d", "--name", "c", "tiny", "sleep", "100"]).ok();
+    world.brig(["run", "-d", "--name", "box", "tiny", "sleep", "100"]).ok();
     let script = "echo $X $(pwd) $(id -u)";
     assert_eq!(
-        world.brig(["exec", "-e", "X=x", "-w", "/tmp", "-u", "1000", "c", "sh", "-c", script]).ok(),
+        world.brig(["exec", "-e", "X=x", "-w", "/tmp", "-u", "1000", "box", "sh", "-c", script]).ok(),
         "x /tmp 1000"
     );
-    assert_eq!(world.brig(["exec", "-d", "c", "sh", "-c", "sleep 0.2; touch /made"]).ok(), "");
-    testkit::eventually("the file", || world.brig(["exec", "c", "test", "-e", "/made"]).code == 0);
+    assert_eq!(world.brig(["exec", "-d", "box", "sh", "-c", "sleep 0.2; touch /made"]).ok(), "");
+    testkit::eventually("the file", || world.brig(["exec", "box", "test", "-e", "/made"]).code == 0);
     assert!(
-        world.brig(["exec", "--privileged", "c", "grep", "CapEff", "/proc/self/status"]).ok().contains("ff")
+        world
+            .brig(["exec", "--privileged", "box", "grep", "CapEff", "/proc/self/status"])
+            .ok()
+            .contains("ff")
     );
 }
 
 #[test]
 fn root_exec_needs_a_running_container() {
     let Some(world) = World::root() else { return };
-    world.brig(["create", "--name", "c", "tiny"]).ok();
-    world.brig(["exec", "c", "true"]).refuses(1, &["not running"]);
+    world.brig(["create", "--name", "box", "tiny"]).ok();
+    world.brig(["exec", "box", "true"]).refuses(1, &["not running"]);
     world.brig(["exec", "nobody", "true"]).refuses(1, &["nobody"]);
 }
 
@@ -41,10 +44,10 @@ fn root_exec_needs_a_running_container() {
 fn root_exec_shares_the_walls_of_the_container() {
     let Some(world) = World::root() else { return };
     world
-        .brig(["run", "-d", "--name", "c", "--cap-drop", "all", "--memory", "64m", "tiny", "sleep", "100"])
+        .brig(["run", "-d", "--name", "box", "--cap-drop", "all", "--memory", "64m", "tiny", "sleep", "100"])
         .ok();
     let of = |pid: &str| {
-        world.brig(["exec", "c", "sh", "-c", &format!("grep -E 'Cap|NoNew|Seccomp:' /proc/{pid}/status; readlink /proc/{pid}/ns/pid /proc/{pid}/ns/net; cat /proc/{pid}/cgroup")]).ok()
+        world.brig(["exec", "box", "sh", "-c", &format!("grep -E 'Cap|NoNew|Seccomp:' /proc/{pid}/status; readlink /proc/{pid}/ns/pid /proc/{pid}/ns/net; cat /proc/{pid}/cgroup")]).ok()
     };
     assert_eq!(of("1"), of("self"));
 }
@@ -52,10 +55,10 @@ fn root_exec_shares_the_walls_of_the_container() {
 #[test]
 fn root_the_end_of_the_container_ends_its_execs() {
     let Some(world) = World::root() else { return };
-    world.brig(["run", "-d", "--name", "c", "tiny", "sleep", "100"]).ok();
-    let child = world.spawn(["exec", "c", "sleep", "100"]);
-    testkit::eventually("the exec", || world.brig(["top", "c"]).stdout.matches("sleep").count() == 2);
-    world.brig(["rm", "-f", "c"]).ok();
+    world.brig(["run", "-d", "--name", "box", "tiny", "sleep", "100"]).ok();
+    let child = world.spawn(["exec", "box", "sleep", "100"]);
+    testkit::eventually("the exec", || world.brig(["top", "box"]).stdout.matches("sleep").count() == 2);
+    world.brig(["rm", "-f", "box"]).ok();
     let done = child.wait_with_output().expect("wait for exec");
     assert_eq!(done.status.code(), Some(137));
 }

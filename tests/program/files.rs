@@ -11,9 +11,9 @@ fn root_a_named_volume_outlives_its_containers() {
         "kept"
     );
     assert_eq!(world.brig(["volume", "ls", "-q"]).ok(), "data");
-    world.brig(["create", "--name", "c", "-v", "data:/data", "tiny"]).ok();
+    world.brig(["create", "--name", "box", "-v", "data:/data", "tiny"]).ok();
     world.brig(["volume", "rm", "data"]).refuses(1, &["data", "in use"]);
-    world.brig(["rm", "-v", "c"]).ok();
+    world.brig(["rm", "-v", "box"]).ok();
     assert_eq!(world.brig(["volume", "ls", "-q"]).ok(), "data");
     assert_eq!(world.brig(["volume", "rm", "data"]).ok(), "data");
     assert_eq!(world.brig(["volume", "ls", "-q"]).ok(), "");
@@ -111,11 +111,11 @@ fn root_volumes_from_another_container() {
 #[test]
 fn root_a_link_in_the_image_cannot_move_a_mount_out() {
     let Some(world) = World::root() else { return };
-    world.brig(["run", "--name", "c", "tiny", "ln", "-s", "/../../../../../../tmp", "/link"]).ok();
+    world.brig(["run", "--name", "box", "tiny", "ln", "-s", "/../../../../../../tmp", "/link"]).ok();
     let host = world.path("shared");
     std::fs::create_dir(&host).expect("make a folder");
     // The container's own /link points to its own /tmp.
-    world.brig(["start", "-a", "c"]).exits(1);
+    world.brig(["start", "-a", "box"]).exits(1);
     let tar = world.path("link.tar").to_string_lossy().into_owned();
     world
         .sh(&format!(

@@ -10,9 +10,9 @@ fn root_list_tag_and_remove() {
     assert_eq!(world.brig(["images", "-q"]).ok().lines().count(), 2);
     assert_eq!(world.brig(["images", "-q", "--no-trunc"]).ok().lines().next().map(str::len), Some(71));
     assert!(world.brig(["rmi", "other:v1"]).ok().contains("Untagged: other:v1"));
-    world.brig(["create", "--name", "c", "tiny"]).ok();
-    world.brig(["rmi", "tiny"]).refuses(1, &["tiny", "c"]);
-    world.brig(["rm", "c"]).ok();
+    world.brig(["create", "--name", "box", "tiny"]).ok();
+    world.brig(["rmi", "tiny"]).refuses(1, &["tiny", "container"]);
+    world.brig(["rm", "box"]).ok();
     assert!(world.brig(["rmi", "tiny"]).ok().contains("Deleted: sha256:"));
     assert_eq!(world.brig(["images", "-q"]).ok(), "");
     world.brig(["rmi", "tiny"]).refuses(1, &["tiny"]);

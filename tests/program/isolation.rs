@@ -28,7 +28,7 @@ fn root_dangerous_calls_are_refused() {
         ("bind mount", "mount --bind /bin /tmp"),
         ("unshare user", "unshare -U true"),
         ("unshare mount", "unshare -m true"),
-        ("date", "date -s 2001-01-01"),
+        ("date", "date -s 2001-01-01; test $(date +%Y) = 2001"),
         ("mknod block", "mknod /tmp/disk b 8 0 && dd if=/tmp/disk of=/dev/null bs=1 count=1"),
         ("chroot out", "nsenter -t 1 -m true"),
         ("sysctl", "echo 1 > /proc/sys/kernel/panic"),
@@ -108,12 +108,13 @@ fn root_privileged_opens_the_walls_and_only_then() {
 fn root_devices() {
     let Some(world) = World::root() else { return };
     let list = world.brig(["run", "--rm", "tiny", "ls", "/dev"]).ok();
-    let names: Vec<&str> = list.split_whitespace().collect();
+    // A link to /proc/kcore is there when the kernel has that.
+    let names: Vec<&str> = list.split_whitespace().filter(|name| *name != "core").collect();
     assert_eq!(
         names,
         [
-            "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
-            "stdout", "tty", "urandom", "zero"
+            "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout",
+            "tty", "urandom", "zero"
         ]
     );
     let script = "dd if=/dev/mine of=/dev/null bs=1 count=1 && stat -c %t:%T /dev/mine";

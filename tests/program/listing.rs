@@ -54,23 +54,23 @@ fn root_filters() {
 #[test]
 fn root_formats() {
     let Some(world) = World::root() else { return };
-    world.brig(["run", "-d", "--name", "c", "-l", "a=b", "tiny", "sleep", "100"]).ok();
+    world.brig(["run", "-d", "--name", "box", "-l", "a=b", "tiny", "sleep", "100"]).ok();
     assert_eq!(
         world.brig(["ps", "--format", "table {{.Names}}\t{{.Image}}"]).ok(),
         "NAMES     IMAGE\nc         tiny"
     );
     let line = world.brig(["ps", "--format", "json"]).ok();
     let object: serde_json::Value = serde_json::from_str(&line).expect("one JSON object a line");
-    assert_eq!(object["Names"], "c");
+    assert_eq!(object["Names"], "box");
     assert_eq!(object["State"], "running");
     assert_eq!(
         world.brig(["ps", "--format", "{{json .Names}} {{.Label \"a\"}} {{upper .Names}}"]).ok(),
         "\"c\" b C"
     );
-    assert_eq!(world.inspect("c", "{{range $k, $v := .Config.Labels}}{{$k}}={{$v}};{{end}}"), "a=b;");
+    assert_eq!(world.inspect("box", "{{range $k, $v := .Config.Labels}}{{$k}}={{$v}};{{end}}"), "a=b;");
     assert_eq!(
         world.inspect(
-            "c",
+            "box",
             "{{if .State.Running}}yes{{else}}no{{end}} {{index .Config.Cmd 1}} {{len .Config.Cmd}}"
         ),
         "yes 100 2"
@@ -87,7 +87,7 @@ fn root_inspect_is_dockers_document() {
             "run",
             "-d",
             "--name",
-            "c",
+            "box",
             "-p",
             "127.0.0.1:0:80",
             "-m",
@@ -99,7 +99,7 @@ fn root_inspect_is_dockers_document() {
             "100",
         ])
         .ok();
-    let text = world.brig(["inspect", "c"]).ok();
+    let text = world.brig(["inspect", "box"]).ok();
     let document: serde_json::Value = serde_json::from_str(&text).expect("a JSON document");
     let container = &document[0];
     for (pointer, wanted) in [
@@ -116,11 +116,11 @@ fn root_inspect_is_dockers_document() {
     ] {
         assert_eq!(container.pointer(pointer), Some(&wanted), "{pointer}\n{text}");
     }
-    let done = world.brig(["inspect", "c", "nobody"]);
+    let done = world.brig(["inspect", "box", "nobody"]);
     done.refuses(1, &["nobody"]);
     assert!(done.stdout.contains("\"/c\""));
-    world.brig(["inspect", "--type", "image", "c"]).exits(1);
-    world.brig(["rm", "-f", "c"]).ok();
+    world.brig(["inspect", "--type", "image", "box"]).exits(1);
+    world.brig(["rm", "-f", "box"]).ok();
     world.brig(["volume", "rm", "data"]).ok();
 }
 

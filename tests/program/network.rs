@@ -30,7 +30,7 @@ fn root_containers_on_the_bridge_reach_each_other_and_the_host() {
 #[test]
 fn root_published_ports_answer_on_every_address() {
     let Some(world) = World::root() else { return };
-    world.sh("ip link add out type dummy && ip addr add 192.0.2.10/24 dev out && ip link set out up").ok();
+    world.sh("ip link add out type bridge && ip addr add 192.0.2.10/24 dev out && ip link set out up").ok();
     serve(&world, "web", &["-p", "8080:80"], "published");
     for address in ["127.0.0.1", "192.0.2.10"] {
         let get = format!("busybox wget -T 3 -qO- http://{address}:8080/");
@@ -48,7 +48,7 @@ fn root_published_ports_answer_on_every_address() {
 #[test]
 fn root_a_port_published_on_loopback_is_for_loopback() {
     let Some(world) = World::root() else { return };
-    world.sh("ip link add out type dummy && ip addr add 192.0.2.10/24 dev out && ip link set out up").ok();
+    world.sh("ip link add out type bridge && ip addr add 192.0.2.10/24 dev out && ip link set out up").ok();
     serve(&world, "web", &["-p", "127.0.0.1:8080:80"], "private");
     testkit::eventually("loopback", || {
         world.sh("busybox wget -T 3 -qO- http://127.0.0.1:8080/").stdout.trim() == "private"
@@ -77,7 +77,7 @@ fn root_ranges_udp_and_chosen_ports() {
             "run",
             "-d",
             "--name",
-            "c",
+            "box",
             "-p",
             "9000-9001:80-81",
             "-p",
@@ -89,7 +89,7 @@ fn root_ranges_udp_and_chosen_ports() {
             "100",
         ])
         .ok();
-    let ports = world.brig(["port", "c"]).ok();
+    let ports = world.brig(["port", "box"]).ok();
     for line in
         ["80/tcp -> 0.0.0.0:9000", "81/tcp -> 0.0.0.0:9001", "53/udp -> 0.0.0.0:5353", "99/tcp -> 0.0.0.0:"]
     {
@@ -97,8 +97,8 @@ fn root_ranges_udp_and_chosen_ports() {
     }
     let tar = world.path("tiny.tar").to_string_lossy().into_owned();
     world.brig(["import", "-c", "EXPOSE 7", "-c", "EXPOSE 8/udp", &tar, "exposing"]).ok();
-    world.brig(["run", "-d", "--name", "d", "-P", "exposing", "sleep", "100"]).ok();
-    let ports = world.brig(["port", "d"]).ok();
+    world.brig(["run", "-d", "--name", "exposed", "-P", "exposing", "sleep", "100"]).ok();
+    let ports = world.brig(["port", "exposed"]).ok();
     assert!(ports.contains("7/tcp -> ") && ports.contains("8/udp -> "), "{ports}");
 }
 
@@ -193,7 +193,7 @@ fn root_a_policy_of_drop_is_not_silent() {
         return;
     }
     world.sh("nft add table ip filter && nft add chain ip filter FORWARD '{ type filter hook forward priority 0; policy drop; }'").ok();
-    world.sh("ip link add out type dummy && ip addr add 192.0.2.10/24 dev out && ip link set out up").ok();
+    world.sh("ip link add out type bridge && ip addr add 192.0.2.10/24 dev out && ip link set out up").ok();
     let args = [
         "run",
         "-d",

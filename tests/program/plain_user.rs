@@ -25,7 +25,7 @@ fn root_and_userns_life_cycle_of_a_plain_user() {
             "run",
             "-d",
             "--name",
-            "c",
+            "box",
             "--network",
             "none",
             "-v",
@@ -36,12 +36,12 @@ fn root_and_userns_life_cycle_of_a_plain_user() {
             PATIENT,
         ])
         .ok();
-    assert_eq!(world.brig(["exec", "c", "sh", "-c", "echo x > /data/f; cat /data/f"]).ok(), "x");
-    assert_eq!(world.inspect("c", "{{.State.Status}}"), "running");
-    world.brig(["stop", "c"]).ok();
-    world.brig(["start", "c"]).ok();
-    assert_eq!(world.brig(["exec", "c", "cat", "/data/f"]).ok(), "x");
-    world.brig(["rm", "-f", "c"]).ok();
+    assert_eq!(world.brig(["exec", "box", "sh", "-c", "echo x > /data/f; cat /data/f"]).ok(), "x");
+    assert_eq!(world.inspect("box", "{{.State.Status}}"), "running");
+    world.brig(["stop", "box"]).ok();
+    world.brig(["start", "box"]).ok();
+    assert_eq!(world.brig(["exec", "box", "cat", "/data/f"]).ok(), "x");
+    world.brig(["rm", "-f", "box"]).ok();
     world.brig(["volume", "rm", "data"]).ok();
 }
 

@@ -17,7 +17,7 @@ fn winners(outputs: &[Output]) -> usize {
 #[test]
 fn root_one_name() {
     let Some(world) = World::root() else { return };
-    let outputs = at_once(&world, &[&["run", "-d", "--name", "c", "tiny", "sleep", "100"][..]; 6]);
+    let outputs = at_once(&world, &[&["run", "-d", "--name", "box", "tiny", "sleep", "100"][..]; 6]);
     assert_eq!(winners(&outputs), 1, "{outputs:?}");
     for loser in outputs.iter().filter(|output| !output.status.success()) {
         assert_eq!(loser.status.code(), Some(125));
@@ -38,19 +38,19 @@ fn root_one_port() {
 fn root_remove_stop_and_start_of_one_container() {
     let Some(world) = World::root() else { return };
     for _ in 0..3 {
-        world.brig(["run", "-d", "--name", "c", "tiny", "sleep", "100"]).ok();
+        world.brig(["run", "-d", "--name", "box", "tiny", "sleep", "100"]).ok();
         let outputs = at_once(
             &world,
             &[
-                &["rm", "-f", "c"],
-                &["stop", "-t", "0", "c"],
-                &["restart", "-t", "0", "c"],
-                &["rm", "-f", "c"],
-                &["kill", "c"],
+                &["rm", "-f", "box"],
+                &["stop", "-t", "0", "box"],
+                &["restart", "-t", "0", "box"],
+                &["rm", "-f", "box"],
+                &["kill", "box"],
             ],
         );
         assert!(winners(&outputs) >= 1, "{outputs:?}");
-        world.brig(["rm", "-f", "c"]).exits(0);
+        world.brig(["rm", "-f", "box"]).exits(0);
         assert_eq!(world.brig(["ps", "-aq"]).ok(), "");
     }
 }

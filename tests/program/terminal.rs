@@ -31,21 +31,21 @@ fn root_the_window_has_the_size_of_ours() {
 #[test]
 fn root_the_detach_keys_leave_it_running() {
     let Some(world) = World::root() else { return };
-    let done = world.on_terminal("run -it --name c tiny sh", "\u{10}\u{11}");
+    let done = world.on_terminal("run -it --name box tiny sh", "\u{10}\u{11}");
     assert_eq!(done.code, 0, "{done:?}");
-    assert_eq!(world.inspect("c", "{{.State.Status}}"), "running");
-    let done = world.on_terminal("attach --detach-keys ctrl-a,d c", "\u{1}d");
+    assert_eq!(world.inspect("box", "{{.State.Status}}"), "running");
+    let done = world.on_terminal("attach --detach-keys ctrl-a,d box", "\u{1}d");
     assert_eq!(done.code, 0, "{done:?}");
-    assert_eq!(world.inspect("c", "{{.State.Status}}"), "running");
-    world.brig(["rm", "-f", "c"]).ok();
+    assert_eq!(world.inspect("box", "{{.State.Status}}"), "running");
+    world.brig(["rm", "-f", "box"]).ok();
 }
 
 #[test]
 fn root_exec_on_a_terminal() {
     let Some(world) = World::root() else { return };
-    world.brig(["run", "-d", "--name", "c", "tiny", "sleep", "100"]).ok();
-    let done = world.on_terminal("exec -it c sh", "tty\nexit 3\n");
+    world.brig(["run", "-d", "--name", "box", "tiny", "sleep", "100"]).ok();
+    let done = world.on_terminal("exec -it box sh", "tty\nexit 3\n");
     assert!(done.stdout.contains("/dev/pts/"), "{done:?}");
     assert_eq!(done.code, 3, "{done:?}");
-    world.brig(["rm", "-f", "c"]).ok();
+    world.brig(["rm", "-f", "box"]).ok();
 }

@@ -47,15 +47,19 @@ impl Done {
         self.stderr.trim().to_owned()
     }
 
-    /// Expects the exit status `code` and an error that holds each of `words`.
+    /// Expects the exit status `code` and an error that holds each of `words`, in whatever case.
     ///
     /// # Panics
     /// When the command ended otherwise or said something else.
     #[track_caller]
     pub fn refuses(&self, code: i32, words: &[&str]) {
-        let said = self.exits(code);
+        let said = self.exits(code).to_lowercase();
         for word in words {
-            assert!(said.contains(word), "the error does not say {word:?}\n{}", self.report());
+            assert!(
+                said.contains(&word.to_lowercase()),
+                "the error does not say {word:?}\n{}",
+                self.report()
+            );
         }
     }
 

@@ -28,7 +28,9 @@ const SETUP: &str = "
 impl Sandbox {
     /// Makes the namespaces; the files of the folder `etc` take the place of the machine's.
     pub(crate) fn start(etc: &Path) -> io::Result<Self> {
-        let mut command = Command::new("unshare");
+        // Killed with the test program, too: otherwise an interrupted run leaves its namespaces.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare"]);
         command.args(["--mount", "--net", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc"]);
         command.args(["--propagation", "private", "sh", "-eu", "-c", SETUP, "sh"]).arg(etc);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).current_dir("/");

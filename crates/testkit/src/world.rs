@@ -40,8 +40,9 @@ impl World {
     /// When the world cannot be made.
     #[track_caller]
     pub fn root() -> Option<Self> {
-        let there =
-            needs::root() && needs::programs(&["unshare", "nsenter", "ip"]) && needs::file("/bin/busybox");
+        let there = needs::root()
+            && needs::programs(&["unshare", "nsenter", "ip", "setpriv"])
+            && needs::file("/bin/busybox");
         there.then(|| Self::new(false).expect("make a world").with_tiny())
     }
 
@@ -104,6 +105,8 @@ impl World {
     /// Returns the command that runs `program` inside, as the world's user, with a clean environment.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut line = self.sandbox.as_ref().map(Sandbox::enter).unwrap_or_default();
+        // Entering a mount namespace leaves the working directory behind.
+        line.extend(["env".to_owned(), format!("--chdir={}", self.folder.path().display())]);
         if self.plain {
             line.extend(
                 ["setpriv", "--reuid", PLAIN_UID, "--regid", PLAIN_UID, "--clear-groups"].map(str::to_owned),

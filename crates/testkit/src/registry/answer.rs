@@ -40,9 +40,9 @@ fn content(shared: &Shared, seen: &Seen, rest: &str, whole: bool) -> Answer {
             None => error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
         };
     }
-    let blob = rest.rsplit_once("/blobs/").and_then(|(repository, digest)| {
-        store.blobs.get(&(repository.to_owned(), digest.to_owned()))
-    });
+    let blob = rest
+        .rsplit_once("/blobs/")
+        .and_then(|(repository, digest)| store.blobs.get(&(repository.to_owned(), digest.to_owned())));
     let Some(bytes) = blob else { return error(404, "BLOB_UNKNOWN", "blob unknown to registry") };
     let from = seen.header("range").filter(|_| !whole).and_then(first_byte);
     match from {
@@ -66,13 +66,14 @@ fn refusal(shared: &Shared, seen: &Seen) -> Option<Answer> {
             (sent == Some(&basic(user, password)), "Basic realm=\"fake\"".to_owned())
         }
         Access::Token(server) => {
-            let known = sent.and_then(|header| header.strip_prefix("Bearer ")).and_then(|token| {
-                shared.content().tokens.get(token).map(|until| Instant::now() < *until)
-            });
+            let known = sent
+                .and_then(|header| header.strip_prefix("Bearer "))
+                .and_then(|token| shared.content().tokens.get(token).map(|until| Instant::now() < *until));
             (known == Some(true), token_challenge(shared, server, &seen.path))
         }
     };
-    (!allowed).then(|| error(401, "UNAUTHORIZED", "authentication required").with("WWW-Authenticate", challenge))
+    (!allowed)
+        .then(|| error(401, "UNAUTHORIZED", "authentication required").with("WWW-Authenticate", challenge))
 }
 
 fn token_challenge(shared: &Shared, server: &TokenServer, path: &str) -> String {
@@ -84,7 +85,9 @@ fn token_challenge(shared: &Shared, server: &TokenServer, path: &str) -> String 
         format!("{scheme}://{}/token", shared.address)
     });
     let repository = path.strip_prefix("/v2/").and_then(|rest| {
-        rest.rsplit_once("/manifests/").or_else(|| rest.rsplit_once("/blobs/")).map(|(repository, _)| repository)
+        rest.rsplit_once("/manifests/")
+            .or_else(|| rest.rsplit_once("/blobs/"))
+            .map(|(repository, _)| repository)
     });
     let scope = repository.map(|name| format!(",scope=\"repository:{name}:pull\"")).unwrap_or_default();
     format!("Bearer realm=\"{realm}\",service=\"fake\"{scope}")
@@ -107,7 +110,9 @@ fn token(shared: &Shared, server: &TokenServer, seen: &Seen) -> Answer {
     let text = format!("token-{}", content.tokens_given);
     content.tokens.insert(text.clone(), Instant::now() + Duration::from_secs(server.expires_in));
     let mut body = json!({"token": text, "expires_in": server.expires_in});
-    if let Some(identity) = server.identity_token.as_ref().filter(|_| seen.path.contains("offline_token=true")) {
+    if let Some(identity) =
+        server.identity_token.as_ref().filter(|_| seen.path.contains("offline_token=true"))
+    {
         body["refresh_token"] = json!(identity);
     }
     Answer::new(200, body.to_string()).with("Content-Type", "application/json")
@@ -127,7 +132,8 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits =
+            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let digit = DIGITS[(bits >> (18 - 6 * place)) as usize & 63];
             text.push(if place <= chunk.len() { char::from(digit) } else { '=' });
@@ -142,7 +148,9 @@ mod tests {
 
     #[test]
     fn base64_is_padded() {
-        for (text, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        for (text, encoded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
             assert_eq!(base64(text.as_bytes()), encoded);
         }
     }

@@ -61,7 +61,9 @@ pub(super) fn serve(stream: &mut (impl Read + Write), shared: &Shared) {
             Ok(None) => return,
             Err(_) => {
                 // As Go's server answers TLS on a plain port; the client may have gone.
-                let _ = stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n");
+                let _ = stream.write_all(
+                    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n",
+                );
                 return;
             }
         };
@@ -118,10 +120,12 @@ fn respond(stream: &mut impl Write, shared: &Shared, seen: &Seen, fault: Option<
     let whole = matches!(fault, Some(Fault::IgnoreRange));
     let mut answer = match &fault {
         Some(Fault::Hangup) => return Ok(false),
-        Some(Fault::Garbage) => return stream.write_all(b"\x15\x03\x01\x00\x02\x02\x46 what?\r\n\r\n").map(|()| false),
-        Some(Fault::Status(status, headers, body)) => {
-            headers.iter().fold(Answer::new(*status, body.as_bytes()), |answer, (name, value)| answer.with(name, value))
+        Some(Fault::Garbage) => {
+            return stream.write_all(b"\x15\x03\x01\x00\x02\x02\x46 what?\r\n\r\n").map(|()| false);
         }
+        Some(Fault::Status(status, headers, body)) => headers
+            .iter()
+            .fold(Answer::new(*status, body.as_bytes()), |answer, (name, value)| answer.with(name, value)),
         Some(Fault::Redirect(location)) => Answer::new(307, "").with("Location", location),
         _ => answer_to(shared, seen, whole),
     };
@@ -170,7 +174,12 @@ fn write_endless(stream: &mut impl Write, shared: &Shared, answer: &Answer) -> i
     Ok(false)
 }
 
-fn write_stalled(stream: &mut impl Write, shared: &Shared, answer: &Answer, time: Duration) -> io::Result<bool> {
+fn write_stalled(
+    stream: &mut impl Write,
+    shared: &Shared,
+    answer: &Answer,
+    time: Duration,
+) -> io::Result<bool> {
     write_head(stream, answer, Some(answer.body.len()))?;
     let until = Instant::now() + time;
     while Instant::now() < until && !shared.is_stopping() {

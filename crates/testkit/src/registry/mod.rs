@@ -187,7 +187,13 @@ impl FakeRegistry {
     }
 
     /// Adds a document to `repository`, under its digest and under `tag`.
-    pub fn put_manifest(&self, repository: &str, tag: &str, media_type: &str, bytes: &[u8]) -> BlobDescriptor {
+    pub fn put_manifest(
+        &self,
+        repository: &str,
+        tag: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> BlobDescriptor {
         let digest = Digest::of(bytes);
         let entry = (media_type.to_owned(), bytes.to_vec());
         let mut content = self.content();
@@ -231,7 +237,12 @@ impl FakeRegistry {
     }
 
     /// Adds an index of manifests for platforms (`linux/arm64`).
-    pub fn put_index(&self, repository: &str, tag: &str, entries: &[(&str, &BlobDescriptor)]) -> BlobDescriptor {
+    pub fn put_index(
+        &self,
+        repository: &str,
+        tag: &str,
+        entries: &[(&str, &BlobDescriptor)],
+    ) -> BlobDescriptor {
         let manifests: Vec<Value> = entries
             .iter()
             .map(|(platform, manifest)| {
