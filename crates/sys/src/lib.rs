@@ -4,9 +4,11 @@
 //! Each file that needs `unsafe` allows it for itself, with a `SAFETY:` comment at each block.
 
 pub mod beneath;
+pub mod thread;
 pub mod netns;
 pub mod mount;
 pub mod process;
 pub mod sched;
 pub mod sigset;
 pub mod seccomp;
+pub mod netlink;

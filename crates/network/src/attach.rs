@@ -1,0 +1,213 @@
+//! A container's namespace and its way onto the bridge.
+//!
+//! The pair is made with its far end already in the container's namespace; addresses and routes are given by a socket
+//! that was opened in there. Nothing undoes it on the hot path: the pair dies with the namespace.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::bridge::{check_name, remove_link, write_sysctl};
+use crate::error::{Attempt, Error, Result};
+use crate::netlink::Socket;
+use crate::netlink::link::{self, Index, VethPair};
+use crate::netlink::wire::Batch;
+
+/// One container's place on one bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The name of the bridge.
+    pub bridge: String,
+    /// The name of the host's end, see [`host_ifname`].
+    pub host_ifname: String,
+    /// The name inside, usually `eth0`.
+    pub guest_ifname: String,
+    /// The hardware address inside, see [`crate::ipam::mac_for`].
+    pub mac: [u8; 6],
+    /// The IPv4 address inside and the prefix length of its network.
+    pub address4: Option<(Ipv4Addr, u8)>,
+    /// The IPv6 address inside and the prefix length of its network. Without one IPv6 is off on the link.
+    pub address6: Option<(Ipv6Addr, u8)>,
+    /// The IPv4 default gateway.
+    pub gateway4: Option<Ipv4Addr>,
+    /// The IPv6 default gateway.
+    pub gateway6: Option<Ipv6Addr>,
+    /// The largest packet; `None` leaves the kernel's 1500.
+    pub mtu: Option<u32>,
+    /// Whether the link reaches the bridge but no other link with this mark (a network without `icc`).
+    pub isolated: bool,
+    /// Settings of the container's namespace that are written once the link is there: `net.ipv4.…` and value.
+    pub sysctls: Vec<(String, String)>,
+}
+
+impl Attachment {
+    fn addresses(&self) -> impl Iterator<Item = (IpAddr, u8)> {
+        let four = self.address4.map(|(ip, prefix)| (IpAddr::V4(ip), prefix));
+        let six = self.address6.map(|(ip, prefix)| (IpAddr::V6(ip), prefix));
+        four.into_iter().chain(six)
+    }
+
+    fn gateways(&self) -> impl Iterator<Item = IpAddr> {
+        self.gateway4.map(IpAddr::V4).into_iter().chain(self.gateway6.map(IpAddr::V6))
+    }
+}
+
+/// Returns the name of the host's end for a container: `bv` and the first twelve digits of its id.
+pub fn host_ifname(container: &str) -> String {
+    format!("bv{}", container.get(..12).unwrap_or(container))
+}
+
+/// Makes a network namespace with its loopback up, mounted nowhere: it lives as long as a descriptor or a process
+/// holds it. The calling thread is back in its own namespace when this returns.
+///
+/// Links that are added to it later ignore router advertisements and use IPv6 addresses at once.
+pub fn create_netns() -> Result<OwnedFd> {
+    let what = || "create a network namespace".to_owned();
+    let (netns, inner) = sys::netns::create(prepare_netns).attempt(what)?;
+    inner?;
+    Ok(netns)
+}
+
+/// Runs inside the new namespace.
+fn prepare_netns() -> Result<()> {
+    let what = || "prepare a network namespace".to_owned();
+    let socket = Socket::route().attempt(what)?;
+    let mut batch = Batch::new();
+    // The loopback is always the first link of a namespace.
+    link::set_up(&mut batch, Index(1));
+    socket.request(&batch).attempt(what)?;
+    if std::path::Path::new("/proc/sys/net/ipv6/conf/default").exists() {
+        write_sysctl("net/ipv6/conf/default/accept_ra", "0")?;
+        write_sysctl("net/ipv6/conf/default/accept_dad", "0")?;
+    }
+    Ok(())
+}
+
+/// Puts the namespace `netns` onto a bridge: makes the pair, addresses, routes. All or nothing.
+///
+/// # Errors
+///
+/// [`Error::Kernel`] with `ENODEV` when the bridge is missing, `EEXIST` when the name of the pair is taken.
+pub fn attach(netns: BorrowedFd<'_>, attachment: &Attachment) -> Result<()> {
+    check_name("host interface", &attachment.host_ifname)?;
+    check_name("interface", &attachment.guest_ifname)?;
+    let what = || format!("connect {:?} to the bridge {:?}", attachment.host_ifname, attachment.bridge);
+    let host = Socket::route().attempt(what)?;
+    let bridge = link::get(&host, &attachment.bridge).attempt(what)?.ok_or(Errno::NODEV).attempt(what)?;
+    make_pair(&host, netns, attachment, bridge.index).attempt(what)?;
+    let configured =
+        configure_port(&host, attachment).attempt(what).and_then(|()| configure_guest(netns, attachment));
+    if configured.is_err() {
+        // The first error is the one to tell; the pair must not stay half made.
+        let _ = detach(&attachment.host_ifname);
+    }
+    configured
+}
+
+fn make_pair(
+    host: &Socket,
+    netns: BorrowedFd<'_>,
+    attachment: &Attachment,
+    bridge: Index,
+) -> std::io::Result<()> {
+    let mut batch = Batch::new();
+    link::new_veth(
+        &mut batch,
+        &VethPair {
+            host_name: &attachment.host_ifname,
+            bridge,
+            guest_netns: netns,
+            guest_name: &attachment.guest_ifname,
+            guest_mac: attachment.mac,
+            mtu: attachment.mtu,
+        },
+    );
+    host.request(&batch).map(drop)
+}
+
+fn configure_port(host: &Socket, attachment: &Attachment) -> std::io::Result<()> {
+    let port = link::get(host, &attachment.host_ifname)?.ok_or(Errno::NODEV)?;
+    let mut batch = Batch::new();
+    link::set_bridge_port(&mut batch, port.index, true, attachment.isolated);
+    link::set_no_link_local(&mut batch, port.index);
+    host.request(&batch).map(drop)
+}
+
+/// Gives the far end its addresses and routes, from inside its namespace.
+fn configure_guest(netns: BorrowedFd<'_>, attachment: &Attachment) -> Result<()> {
+    let name = &attachment.guest_ifname;
+    let what = || format!("configure {name:?} in the container's network namespace");
+    let guest = sys::netns::inside(netns, || prepare_guest(attachment)).attempt(what)??;
+    let index = link::get(&guest, name).attempt(what)?.ok_or(Errno::NODEV).attempt(what)?.index;
+    let mut batch = Batch::new();
+    for (ip, prefix) in attachment.addresses() {
+        link::new_address(&mut batch, index, ip, prefix);
+    }
+    link::set_up(&mut batch, index);
+    for gateway in attachment.gateways() {
+        link::new_default_route(&mut batch, index, gateway);
+    }
+    guest.request(&batch).attempt(what)?;
+    Ok(())
+}
+
+/// Runs inside the container's namespace: the socket that stays in there, and the settings.
+fn prepare_guest(attachment: &Attachment) -> Result<Socket> {
+    let guest = Socket::route().attempt(|| "open a netlink socket".into())?;
+    let ipv6 = format!("net/ipv6/conf/{}", attachment.guest_ifname);
+    if attachment.address6.is_none() && std::path::Path::new("/proc/sys").join(&ipv6).exists() {
+        write_sysctl(&format!("{ipv6}/disable_ipv6"), "1")?;
+    }
+    for (name, value) in &attachment.sysctls {
+        write_sysctl(&sysctl_path(name)?, value)?;
+    }
+    Ok(guest)
+}
+
+/// Turns `net.ipv4.conf.eth0/1.rp_filter` into a path below `/proc/sys`: the two separators swap, as sysctl(8) does it.
+fn sysctl_path(name: &str) -> Result<String> {
+    let path: String = name
+        .chars()
+        .map(|c| {
+            if c == '.' {
+                '/'
+            } else if c == '/' {
+                '.'
+            } else {
+                c
+            }
+        })
+        .collect();
+    let fine = path
+        .strip_prefix("net/")
+        .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
+    let wanted = "a setting of the network such as net.ipv4.ip_forward";
+    if fine { Ok(path) } else { Err(Error::Invalid { field: "sysctl", value: name.to_owned(), wanted }) }
+}
+
+/// Removes a pair by its host's end; a missing one is fine.
+///
+/// The kernel needs some 24 ms for it: normally the pair is left to die with its namespace.
+pub fn detach(host_ifname: &str) -> Result<()> {
+    remove_link(host_ifname, "remove the link")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_name_fits_a_link() {
+        assert_eq!(host_ifname(&"a7".repeat(32)), "bva7a7a7a7a7a7");
+        assert_eq!(host_ifname("ab"), "bvab");
+    }
+
+    #[test]
+    fn sysctls_stay_below_net() {
+        assert_eq!(sysctl_path("net.ipv4.conf.eth0/5.rp_filter").unwrap(), "net/ipv4/conf/eth0.5/rp_filter");
+        for name in ["kernel.hostname", "net", "net.", "net..x", "net./.", "net.//.//.kernel", "../x"] {
+            assert!(sysctl_path(name).is_err(), "{name}");
+        }
+    }
+}

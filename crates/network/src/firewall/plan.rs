@@ -1,0 +1,466 @@
+//! The firewall as a value: what Brig's table holds for given bridges. It can be printed (in the language of `nft`),
+//! compared and tested; `encode` turns it into messages.
+//!
+//! ```text
+//!   packet from outside or a container          packet from the host itself
+//!        guard (-300): 127/8 only from lo              output (-100) ─┐
+//!        prerouting (-100) ──── to the host? ──▶ ports ◀─ to the host?┘
+//!        forward (0): replies, published, own bridge; else dropped
+//!        postrouting (100): loopback source, hairpin, masquerade
+//! ```
+//!
+//! The published ports are elements of sets, so that one more costs one element and no rule:
+//! `claimed*` says who holds which ports (and refuses overlaps), `ports*` gives address and port,
+//! `ranges*` gives only the address where the ports stay the same, one element for a whole range.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::bridge::BridgeConfig;
+
+/// A table of the family `inet` with all that is in it but the elements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruleset {
+    /// The name of the table.
+    pub table: String,
+    /// The sets and maps.
+    pub sets: Vec<Set>,
+    /// The chains, those that others jump to first.
+    pub chains: Vec<Chain>,
+}
+
+/// A set or map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Set {
+    /// The name.
+    pub name: &'static str,
+    /// What its elements are.
+    pub shape: Shape,
+}
+
+/// What the elements of a set are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// The fingerprint of the plan that was applied.
+    Marker,
+    /// Intervals of (address of the host, protocol, port).
+    Claims(Family),
+    /// The same to (address, port) of a container.
+    ToPort(Family),
+    /// The same to the address of a container.
+    ToAddress(Family),
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Returns the family of an address.
+    pub fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// Returns the length of an address in bytes.
+    pub(crate) fn length(self) -> usize {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 16,
+        }
+    }
+
+    /// Returns the word of nft: `ip` or `ip6`.
+    fn word(self) -> &'static str {
+        match self {
+            Self::V4 => "ip",
+            Self::V6 => "ip6",
+        }
+    }
+}
+
+/// A chain with its rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// The name.
+    pub name: &'static str,
+    /// Where the kernel calls it; `None` for a chain that others jump to.
+    pub base: Option<Base>,
+    /// The rules in their order.
+    pub rules: Vec<Rule>,
+}
+
+/// Where and when the kernel calls a chain. The policy is always to accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Base {
+    /// `filter` or `nat`.
+    pub kind: &'static str,
+    /// The hook.
+    pub hook: Hook,
+    /// The place among the chains of a hook, smaller is earlier.
+    pub priority: i32,
+}
+
+/// A hook of netfilter (`NF_INET_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Before the route is chosen.
+    Prerouting = 0,
+    /// On the way through.
+    Forward = 2,
+    /// From the host itself.
+    Output = 3,
+    /// Before it leaves.
+    Postrouting = 4,
+}
+
+/// One rule: what must be true, then what happens; and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Matches and, last, the statement.
+    pub steps: Vec<Step>,
+    /// The comment that `nft list ruleset` shows.
+    pub comment: &'static str,
+}
+
+/// A match or a statement of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The packet came by this link (or, negated, by another).
+    CameBy(Not, String),
+    /// The packet leaves by this link (or, negated, by another).
+    LeavesBy(Not, String),
+    /// The source is in this network.
+    From(IpAddr, u8),
+    /// The destination is in this network.
+    To(IpAddr, u8),
+    /// The destination is an address of the host.
+    ToHost,
+    /// The packet belongs to a connection that was let through before.
+    Established,
+    /// The destination was translated: the connection came by a published port.
+    Translated,
+    /// Send it where the map says, to address and port.
+    ToPort(Family, &'static str),
+    /// Send it where the map says, to the address; the port stays.
+    ToAddress(Family, &'static str),
+    /// Give it the address of the link that it leaves by.
+    Masquerade,
+    /// Go on in another chain.
+    Jump(&'static str),
+    /// Let it pass this table.
+    Accept,
+    /// Drop it.
+    Drop,
+}
+
+/// Whether a match is meant the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Not {
+    /// As it says.
+    Is,
+    /// The other way round.
+    IsNot,
+}
+
+/// The set that says who holds a port.
+pub(crate) fn claims(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "claimed4",
+        Family::V6 => "claimed6",
+    }
+}
+
+/// The map to address and port.
+pub(crate) fn to_port(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ports4",
+        Family::V6 => "ports6",
+    }
+}
+
+/// The map to an address.
+pub(crate) fn to_address(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ranges4",
+        Family::V6 => "ranges6",
+    }
+}
+
+/// The set with the fingerprint.
+pub(crate) const MARKER: &str = "plan";
+const PORTS: &str = "ports";
+
+impl Ruleset {
+    /// Returns the fingerprint that tells this plan from another.
+    pub fn fingerprint(&self) -> u32 {
+        let hash = crate::ipam::fnv1a(self.to_string().as_bytes());
+        (hash ^ (hash >> 32)) as u32
+    }
+
+    /// Returns how many references the kernel counts for each chain: its rules and the jumps to it.
+    pub(crate) fn uses(&self, chain: &Chain) -> u32 {
+        let jumps = self.chains.iter().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.steps);
+        let jumps = jumps.filter(|step| **step == Step::Jump(chain.name)).count();
+        (chain.rules.len() + jumps) as u32
+    }
+}
+
+/// Decides what the table `table` holds for these bridges.
+pub fn plan(table: &str, bridges: &[BridgeConfig]) -> Ruleset {
+    let families = [Family::V4, Family::V6];
+    let mut sets = vec![Set { name: MARKER, shape: Shape::Marker }];
+    for family in families {
+        sets.push(Set { name: claims(family), shape: Shape::Claims(family) });
+        sets.push(Set { name: to_port(family), shape: Shape::ToPort(family) });
+        sets.push(Set { name: to_address(family), shape: Shape::ToAddress(family) });
+    }
+    let chains = vec![
+        Chain { name: PORTS, base: None, rules: families.into_iter().flat_map(translate).collect() },
+        Chain { name: "guard", base: base("filter", Hook::Prerouting, -300), rules: guard() },
+        Chain { name: "prerouting", base: base("nat", Hook::Prerouting, -100), rules: vec![to_published()] },
+        Chain { name: "output", base: base("nat", Hook::Output, -100), rules: vec![to_published()] },
+        Chain {
+            name: "forward",
+            base: base("filter", Hook::Forward, 0),
+            rules: bridges.iter().flat_map(forward).collect(),
+        },
+        Chain {
+            name: "postrouting",
+            base: base("nat", Hook::Postrouting, 100),
+            rules: bridges.iter().flat_map(leave).collect(),
+        },
+    ];
+    Ruleset { table: table.to_owned(), sets, chains }
+}
+
+fn base(kind: &'static str, hook: Hook, priority: i32) -> Option<Base> {
+    Some(Base { kind, hook, priority })
+}
+
+fn rule(comment: &'static str, steps: impl Into<Vec<Step>>) -> Rule {
+    Rule { steps: steps.into(), comment }
+}
+
+const LOOPBACK: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
+
+/// `route_localnet` on a bridge makes the kernel take packets to 127.0.0.0/8 from it, and other software may have set it
+/// for other links (CVE-2020-8558): nothing but the loopback itself may use these addresses.
+fn guard() -> Vec<Rule> {
+    let foreign = || Step::CameBy(Not::IsNot, "lo".into());
+    vec![
+        rule("loopback is not for neighbours", [foreign(), Step::To(LOOPBACK.0, LOOPBACK.1), Step::Drop]),
+        rule("nobody else is loopback", [foreign(), Step::From(LOOPBACK.0, LOOPBACK.1), Step::Drop]),
+    ]
+}
+
+fn to_published() -> Rule {
+    rule("published ports", [Step::ToHost, Step::Jump(PORTS)])
+}
+
+fn translate(family: Family) -> Vec<Rule> {
+    vec![
+        rule("single ports", [Step::ToPort(family, to_port(family))]),
+        rule("ports that stay the same", [Step::ToAddress(family, to_address(family))]),
+    ]
+}
+
+/// What may reach the containers of a bridge.
+fn forward(bridge: &BridgeConfig) -> Vec<Rule> {
+    let to = || Step::LeavesBy(Not::Is, bridge.name.clone());
+    let from = Step::CameBy(Not::Is, bridge.name.clone());
+    vec![
+        rule("answers", [to(), Step::Established, Step::Accept]),
+        rule("published ports", [to(), Step::Translated, Step::Accept]),
+        rule("containers among themselves", [from, to(), if bridge.icc { Step::Accept } else { Step::Drop }]),
+        rule("nothing else comes in", [to(), Step::Drop]),
+    ]
+}
+
+/// Which source addresses change when a packet leaves.
+fn leave(bridge: &BridgeConfig) -> Vec<Rule> {
+    let to = |not| Step::LeavesBy(not, bridge.name.clone());
+    let mut rules = vec![rule(
+        "a container cannot answer to loopback",
+        [Step::From(LOOPBACK.0, LOOPBACK.1), to(Not::Is), Step::Masquerade],
+    )];
+    for (network, prefix) in networks(bridge) {
+        let from = || Step::From(network, prefix);
+        rules.push(rule(
+            "a container to a published port of its own network",
+            [from(), to(Not::Is), Step::Translated, Step::Masquerade],
+        ));
+        if bridge.masquerade {
+            rules.push(rule("containers to other networks", [from(), to(Not::IsNot), Step::Masquerade]));
+        }
+    }
+    rules
+}
+
+fn networks(bridge: &BridgeConfig) -> impl Iterator<Item = (IpAddr, u8)> {
+    let four = bridge.subnet4.map(|(ip, prefix): (Ipv4Addr, u8)| (IpAddr::V4(ip), prefix));
+    let six = bridge.subnet6.map(|(ip, prefix): (Ipv6Addr, u8)| (IpAddr::V6(ip), prefix));
+    four.into_iter().chain(six)
+}
+
+impl fmt::Display for Ruleset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "table inet {} {{", self.table)?;
+        for set in &self.sets {
+            writeln!(f, "\t{set}")?;
+        }
+        for chain in &self.chains {
+            write!(f, "{chain}")?;
+        }
+        writeln!(f, "}}")
+    }
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = |family| match family {
+            Family::V4 => "ipv4_addr",
+            Family::V6 => "ipv6_addr",
+        };
+        let key = |family| format!("type {} . inet_proto . inet_service", address(family));
+        match self.shape {
+            Shape::Marker => write!(f, "set {} {{ type mark; }}", self.name),
+            Shape::Claims(family) => write!(f, "set {} {{ {}; flags interval; }}", self.name, key(family)),
+            Shape::ToPort(family) => {
+                write!(
+                    f,
+                    "map {} {{ {} : {} . inet_service; flags interval; }}",
+                    self.name,
+                    key(family),
+                    address(family)
+                )
+            }
+            Shape::ToAddress(family) => {
+                write!(f, "map {} {{ {} : {}; flags interval; }}", self.name, key(family), address(family))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\tchain {} {{", self.name)?;
+        if let Some(base) = self.base {
+            let hook = format!("{:?}", base.hook).to_lowercase();
+            writeln!(f, "\t\ttype {} hook {hook} priority {}; policy accept;", base.kind, base.priority)?;
+        }
+        for rule in &self.rules {
+            let steps: Vec<String> = rule.steps.iter().map(Step::to_string).collect();
+            writeln!(f, "\t\t{} comment {:?}", steps.join(" "), rule.comment)?;
+        }
+        writeln!(f, "\t}}")
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = |family: &Family| format!("{} daddr . meta l4proto . th dport", family.word());
+        let word = |ip: &IpAddr| Family::of(*ip).word();
+        match self {
+            Self::CameBy(not, link) => write!(f, "iifname {not}{link:?}"),
+            Self::LeavesBy(not, link) => write!(f, "oifname {not}{link:?}"),
+            Self::From(ip, prefix) => write!(f, "{} saddr {ip}/{prefix}", word(ip)),
+            Self::To(ip, prefix) => write!(f, "{} daddr {ip}/{prefix}", word(ip)),
+            Self::ToHost => f.write_str("fib daddr type local"),
+            Self::Established => f.write_str("ct state established,related"),
+            Self::Translated => f.write_str("ct status dnat"),
+            Self::ToPort(family, map) | Self::ToAddress(family, map) => {
+                write!(f, "dnat {} to {} map @{map}", family.word(), key(family))
+            }
+            Self::Masquerade => f.write_str("masquerade"),
+            Self::Jump(chain) => write!(f, "jump {chain}"),
+            Self::Accept => f.write_str("accept"),
+            Self::Drop => f.write_str("drop"),
+        }
+    }
+}
+
+impl fmt::Display for Not {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Is => "",
+            Self::IsNot => "!= ",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bridge(icc: bool, masquerade: bool) -> BridgeConfig {
+        BridgeConfig {
+            name: "brig0".into(),
+            subnet4: Some(("10.1.0.0".parse().unwrap(), 16)),
+            gateway4: Some("10.1.0.1".parse().unwrap()),
+            subnet6: Some(("fd01::".parse().unwrap(), 64)),
+            gateway6: Some("fd01::1".parse().unwrap()),
+            mtu: None,
+            masquerade,
+            icc,
+        }
+    }
+
+    fn lines(ruleset: &Ruleset, chain: &str) -> Vec<String> {
+        let chain = ruleset.chains.iter().find(|found| found.name == chain).unwrap();
+        let join = |rule: &Rule| rule.steps.iter().map(Step::to_string).collect::<Vec<_>>().join(" ");
+        chain.rules.iter().map(join).collect()
+    }
+
+    #[test]
+    fn a_bridge_lets_in_answers_and_published_ports_only() {
+        assert_eq!(
+            lines(&plan("brig", &[bridge(true, true)]), "forward"),
+            [
+                "oifname \"brig0\" ct state established,related accept",
+                "oifname \"brig0\" ct status dnat accept",
+                "iifname \"brig0\" oifname \"brig0\" accept",
+                "oifname \"brig0\" drop",
+            ]
+        );
+        assert_eq!(
+            lines(&plan("brig", &[bridge(false, true)]), "forward")[2],
+            "iifname \"brig0\" oifname \"brig0\" drop"
+        );
+    }
+
+    #[test]
+    fn sources_change_where_answers_would_be_lost() {
+        assert_eq!(
+            lines(&plan("brig", &[bridge(true, true)]), "postrouting"),
+            [
+                "ip saddr 127.0.0.0/8 oifname \"brig0\" masquerade",
+                "ip saddr 10.1.0.0/16 oifname \"brig0\" ct status dnat masquerade",
+                "ip saddr 10.1.0.0/16 oifname != \"brig0\" masquerade",
+                "ip6 saddr fd01::/64 oifname \"brig0\" ct status dnat masquerade",
+                "ip6 saddr fd01::/64 oifname != \"brig0\" masquerade",
+            ]
+        );
+        assert_eq!(lines(&plan("brig", &[bridge(true, false)]), "postrouting").len(), 3);
+    }
+
+    #[test]
+    fn loopback_is_guarded_without_any_bridge() {
+        assert_eq!(
+            lines(&plan("brig", &[]), "guard"),
+            ["iifname != \"lo\" ip daddr 127.0.0.0/8 drop", "iifname != \"lo\" ip saddr 127.0.0.0/8 drop"]
+        );
+    }
+
+    #[test]
+    fn the_fingerprint_follows_the_plan() {
+        let one = plan("brig", &[bridge(true, true)]);
+        assert_eq!(one.fingerprint(), plan("brig", &[bridge(true, true)]).fingerprint());
+        assert_ne!(one.fingerprint(), plan("brig", &[bridge(false, true)]).fingerprint());
+        assert_eq!(one.uses(&one.chains[0]), 6);
+    }
+}

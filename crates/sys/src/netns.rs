@@ -1,0 +1,73 @@
+//! Network namespaces of the calling thread: making one, visiting one. The thread is always back in its own
+//! namespace when a call returns.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Result;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+
+/// Returns a descriptor of the network namespace that the calling thread is in.
+pub fn current() -> Result<OwnedFd> {
+    rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Puts the thread back into the namespace `home` when it is dropped, a panic included.
+struct Return<'a> {
+    home: BorrowedFd<'a>,
+    done: bool,
+}
+
+impl Return<'_> {
+    fn now(mut self) -> Result<()> {
+        self.done = true;
+        enter(self.home)
+    }
+}
+
+impl Drop for Return<'_> {
+    fn drop(&mut self) {
+        // Only reached by a panic, which is under way already and says more than a second error could.
+        if !self.done {
+            let _ = enter(self.home);
+        }
+    }
+}
+
+fn enter(netns: BorrowedFd<'_>) -> Result<()> {
+    move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+}
+
+/// Calls `visit` with the calling thread in the network namespace `netns`; sockets that it opens stay there.
+///
+/// # Errors
+///
+/// Outer: the namespace could not be entered, or the thread could not be put back (it is then in the wrong
+/// namespace: the caller must end). Inner: whatever `visit` returns.
+pub fn inside<T>(netns: BorrowedFd<'_>, visit: impl FnOnce() -> T) -> Result<T> {
+    let home = current()?;
+    enter(netns)?;
+    let back = Return { home: home.as_fd(), done: false };
+    let value = visit();
+    back.now()?;
+    Ok(value)
+}
+
+/// Makes a network namespace that is mounted nowhere, calls `visit` in it and returns its descriptor.
+///
+/// # Errors
+///
+/// As [`inside`]. Needs `CAP_SYS_ADMIN`.
+pub fn create<T>(visit: impl FnOnce() -> T) -> Result<(OwnedFd, T)> {
+    let home = current()?;
+    // SAFETY: CLONE_NEWNET replaces the network namespace of this thread only; it unshares neither memory nor the
+    // table of descriptors, so no owner of a descriptor in this process loses it.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?;
+    let back = Return { home: home.as_fd(), done: false };
+    let made = current();
+    let value = visit();
+    back.now()?;
+    Ok((made?, value))
+}
