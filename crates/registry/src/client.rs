@@ -217,11 +217,11 @@ impl Inner {
         place: &Endpoint,
         blob: &BlobDescriptor,
         offset: u64,
+        patience: Patience,
         at: (usize, Broken),
     ) -> Result<BlobReader> {
         let what = format!("blob {} of {}", blob.digest, place.repository);
         let path = format!("blobs/{}", blob.digest);
-        let patience = Patience::WhenTold;
         let mut question =
             Question { method: Method::Get, path: &path, accept: None, offset, what: &what, patience };
         let answer = match self.ask(place, &question) {
@@ -330,9 +330,12 @@ impl Resolved {
 
     fn open(&self, blob: &BlobDescriptor, offset: u64) -> Result<BlobReader> {
         let mut failures = Vec::new();
-        for index in self.order_for(blob) {
+        let order = self.order_for(blob);
+        for (nth, index) in order.iter().copied().enumerate() {
+            // The store asks again by itself; only the last place is worth a wait that it imposes.
+            let patience = if nth + 1 == order.len() { Patience::WhenTold } else { Patience::None };
             let at = (index, Arc::clone(&self.broken));
-            match self.inner.open_blob(&self.places[index], blob, offset, at) {
+            match self.inner.open_blob(&self.places[index], blob, offset, patience, at) {
                 Ok(reader) => return Ok(reader),
                 Err(error) => failures.push(error),
             }

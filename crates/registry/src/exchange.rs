@@ -118,7 +118,7 @@ fn exchange_once(
         domain: place.domain.clone(),
         scope,
     };
-    let grant = sessions.current(transport, &access)?;
+    let grant = sessions.current(transport, &access).map_err(|error| about(error, &asked))?;
     let answer = conversation.send(grant.as_ref())?;
     // Only the registry itself may ask for the credential (CVE-2020-15157).
     if answer.status != 401 || (answer.elsewhere && stands(Guard::OnlyTheRegistryIsAnswered)) {
@@ -129,12 +129,31 @@ fn exchange_once(
         Ok(challenge) => challenge,
         Err(reason) => return Err(Error::Token { registry: place.label.clone(), reason }),
     };
-    match sessions.renew(transport, &access, grant.as_ref(), challenge)? {
+    let renewed = sessions.renew(transport, &access, grant.as_ref(), challenge);
+    match renewed.map_err(|error| about(error, &asked))? {
         Some(renewed) => {
             answer.drain();
             expect_success(conversation.send(Some(&renewed))?, &asked, renewed.logged_in)
         }
         None => Err(error_of(answer, &asked, is_logged_in(grant.as_ref()))),
+    }
+}
+
+/// Makes a refusal of the token server one of what was asked: that is what the user knows.
+fn about(error: Error, asked: &Asked) -> Error {
+    match error {
+        Error::Denied { registry, logged_in, detail, .. } => Error::Denied {
+            what: asked.what.clone(),
+            registry: asked.registry.clone(),
+            domain: asked.domain.clone(),
+            logged_in,
+            detail: if detail.is_empty() {
+                format!("by {registry}")
+            } else {
+                format!("{registry}: {detail}")
+            },
+        },
+        other => other,
     }
 }
 

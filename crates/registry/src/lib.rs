@@ -20,7 +20,7 @@ mod tests;
 mod transport;
 mod url;
 
-pub use auth::{Anonymous, Credential, CredentialError, CredentialSource, DockerConfig};
+pub use auth::{Anonymous, Credential, CredentialError, CredentialSource, DockerConfig, StoredCredentials};
 pub use client::{Client, Resolved};
 pub use config::{ConfigError, HostConfig, Mirror, RegistryConfig};
 pub use error::{Error, Lie, Result, TransportError};

@@ -19,29 +19,6 @@ use super::{Credential, CredentialError, CredentialSource};
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// The user name that stands for an identity token in credential helpers.
 const TOKEN_USER: &str = "<token>";
-/// The variables that credential helpers may need; they get no others.
-const HELPER_VARIABLES: [&str; 20] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "DOCKER_CONFIG",
-    "XDG_CONFIG_HOME",
-    "XDG_RUNTIME_DIR",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "DISPLAY",
-    "WAYLAND_DISPLAY",
-    "GNUPGHOME",
-    "PASSWORD_STORE_DIR",
-    "AWS_PROFILE",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "GOOGLE_APPLICATION_CREDENTIALS",
-    "CLOUDSDK_CONFIG",
-];
 /// More is no configuration.
 const LONGEST: u64 = 4 << 20;
 
@@ -61,16 +38,6 @@ impl DockerConfig {
             variable("HOME").filter(|value| !value.is_empty()).map(|home| Path::new(&home).join(".docker"))
         };
         folder.or_else(home).map(|folder| folder.join("config.json"))
-    }
-
-    /// Loads the file of [`Self::path_from_env`], and gives helpers the variables that they may need.
-    ///
-    /// Without `DOCKER_CONFIG` and `HOME` there is no file, and nothing can be stored.
-    pub fn load_from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self, CredentialError> {
-        let helper_environment: Vec<_> =
-            HELPER_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?))).collect();
-        let path = Self::path_from_env(variable).unwrap_or_else(|| PathBuf::from("/nonexistent/config.json"));
-        Ok(Self::load(path)?.with_helper_environment(helper_environment))
     }
 
     /// Loads `path`; a file that does not exist is an empty configuration.

@@ -7,6 +7,7 @@ mod challenge;
 mod docker_config;
 mod helper;
 mod session;
+mod stored;
 mod token;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use base::{ErrorKind, Kinded};
 pub(crate) use challenge::Challenge;
 pub use docker_config::DockerConfig;
 pub(crate) use session::{Access, Grant, Sessions, basic_header};
+pub use stored::StoredCredentials;
 pub(crate) use token::{Purpose, TokenRequest, fetch_token};
 
 /// What proves who we are.

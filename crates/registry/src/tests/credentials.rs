@@ -80,7 +80,10 @@ fn the_password_goes_to_the_token_server_only() {
         assert_eq!(basic, seen.path.starts_with("/token"), "{seen:?}");
     }
     let error = resolve(&client(), &registry, "me/app:1").unwrap_err();
-    assert_says(&shown(&error), &["token server", "brig login", "incorrect username"]);
+    assert_says(
+        &shown(&error),
+        &["access to manifest of", "me/app:1", "token server", "brig login", "incorrect username"],
+    );
 }
 
 #[test]

@@ -91,6 +91,79 @@ fn the_announced_digest_is_that_of_the_bytes() {
     }
 }
 
+#[test]
+fn what_is_no_digest_is_never_asked_for() {
+    let registry = FakeRegistry::start();
+    let good = Digest::of(b"x");
+    for bad in [
+        "sha256:../../../etc/passwd",
+        "../../other/app/blobs/x",
+        "sha512:0",
+        "",
+        "sha256:",
+        &good.as_str().to_uppercase(),
+    ] {
+        let blob =
+            |digest: &str, media_type: &str| json!({"mediaType": media_type, "digest": digest, "size": 1});
+        let documents = [
+            (OCI_MANIFEST, json!({"schemaVersion": 2, "config": blob(bad, OCI_CONFIG), "layers": []})),
+            (
+                OCI_MANIFEST,
+                json!({"schemaVersion": 2, "config": blob(good.as_str(), OCI_CONFIG), "layers": [blob(bad, OCI_LAYER)]}),
+            ),
+            (OCI_INDEX, json!({"schemaVersion": 2, "manifests": [blob(bad, OCI_MANIFEST)]})),
+        ];
+        for (media_type, document) in documents {
+            registry.put_manifest("me/app", "1", media_type, document.to_string().as_bytes());
+            let asked = registry.seen().len();
+            let lie = lie_of(resolve(&client(), &registry, "me/app:1").unwrap_err());
+            assert!(matches!(lie, Lie::Document { .. }), "{bad:?}");
+            assert_eq!(registry.seen().len(), asked + 1, "{bad:?} was asked for");
+        }
+    }
+}
+
+// CVE-2021-20291, CVE-2021-21285: an attack does not outlive its pull.
+
+#[test]
+fn after_every_attack_the_next_pull_works() {
+    let access = Access::Token(TokenServer::default());
+    let registry = FakeRegistry::start_with(Setup { access, ..Setup::default() });
+    let layer = registry.put_image("me/app", "1", &[b"layer".to_vec()]).layers[0].clone();
+    let client = client();
+    let started = std::time::Instant::now();
+    let faults = [
+        Fault::Hangup,
+        Fault::Garbage,
+        Fault::BreakAfter(1),
+        Fault::Endless,
+        Fault::OtherBody(vec![0; 100]),
+        Fault::Status(401, vec![], String::new()),
+        Fault::Status(
+            401,
+            vec![("WWW-Authenticate".to_owned(), "Bearer realm=\"\u{7f}".to_owned())],
+            String::new(),
+        ),
+        Fault::Status(302, vec![], String::new()),
+        Fault::Status(99, vec![], String::new()),
+        Fault::Header("Content-Type".to_owned(), "x".repeat(100_000)),
+        Fault::Redirect("::".to_owned()),
+    ];
+    for fault in &faults {
+        for part in ["/token", "/manifests/", "/blobs/"] {
+            registry.revoke_tokens();
+            registry.inject(part, 1, fault.clone());
+            // Whether the attack fails the pull or a second try gets around it does not matter here.
+            let _ = resolve(&client, &registry, "me/app:1").map(|resolved| read(&resolved, &layer, 0));
+            let resolved =
+                resolve(&client, &registry, "me/app:1").unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+            let bytes = read(&resolved, &layer, 0).or_else(|_| read(&resolved, &layer, 0));
+            assert_eq!(bytes.unwrap(), b"layer", "{fault:?}");
+        }
+    }
+    assert!(started.elapsed() < std::time::Duration::from_secs(60));
+}
+
 // CVE-2021-41190: a document that two readers read in two ways.
 
 #[test]

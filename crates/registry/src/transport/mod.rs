@@ -23,6 +23,8 @@ pub(crate) use failure::{Asked, Failure, from_io};
 const MOST_REDIRECTS: usize = 5;
 /// More of an unwanted body is not worth keeping the connection.
 const MOST_DRAINED: u64 = 64 << 10;
+/// Room for the head of a request, in bytes: tokens are long, bodies are not.
+const LONGEST_HEAD: usize = 32 << 10;
 /// Connections kept open per host; as many as layers are fetched at once.
 const IDLE_PER_HOST: usize = 8;
 
@@ -285,6 +287,7 @@ impl Transport {
             .timeout_connect(Some(self.config.connect_timeout))
             .timeout_per_read(Some(self.config.idle_timeout))
             .timeout_per_write(Some(self.config.idle_timeout))
+            .output_buffer_size(LONGEST_HEAD)
             .max_idle_connections(4 * IDLE_PER_HOST)
             .max_idle_connections_per_host(IDLE_PER_HOST);
         // A proxy may itself be reached by TLS.
