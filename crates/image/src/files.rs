@@ -85,9 +85,41 @@ pub(crate) fn remove_file(path: &Path) -> Result<bool> {
     }
 }
 
+/// Adds up what a tree takes on disk, in bytes; a file with several names counts once.
+pub(crate) fn disk_usage(path: &Path) -> std::io::Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut seen = std::collections::HashSet::new();
+    let mut sum = 0;
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            let meta = match entry.metadata() {
+                // A container may be removing files meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                meta => meta?,
+            };
+            if meta.nlink() == 1 || meta.is_dir() || seen.insert(meta.ino()) {
+                sum += meta.blocks() * 512;
+            }
+            if meta.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(sum)
+}
+
 /// Returns the identity of the running boot; empty where the kernel does not say.
 pub(crate) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_owned())
         .unwrap_or_default()
+}
+
+/// Says whether a folder has been left alone for so long that nobody can be making it any more.
+pub(crate) fn is_stale(path: &Path) -> bool {
+    const STALE: std::time::Duration = std::time::Duration::from_secs(60);
+    let modified = std::fs::symlink_metadata(path).and_then(|meta| meta.modified());
+    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > STALE))
 }

@@ -26,6 +26,8 @@ mod snapshot;
 mod store;
 mod sweep;
 pub mod tar;
+#[cfg(test)]
+mod testing;
 pub mod unpack;
 
 pub use error::{Error, Result};

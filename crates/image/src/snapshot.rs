@@ -1,76 +1,104 @@
 //! Writable snapshots: an overlay of an image's layers and a folder of their own.
 
+mod changes;
+mod mount;
+
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci::Digest;
+use rustix::fs::{Gid, Mode, Uid, XattrFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{At as _, Error, Result};
+use crate::files::{self, random_name};
+use crate::layers::{Stack, fix};
 use crate::store::Store;
+use crate::unpack::{Form, list_xattrs};
+
+pub use changes::{Change, ChangeKind};
+pub use mount::{IdMap, MountOptions};
 
 /// A writable snapshot on top of layers.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     key: String,
     path: PathBuf,
-    /// Folders of the layers below, top first.
+    /// Folders of the layers below, bottom first.
     lowers: Vec<PathBuf>,
+    meta: SnapshotMeta,
 }
 
-/// How a snapshot is mounted.
-#[derive(Debug, Default)]
-pub struct MountOptions {
-    /// Leave out all syncing; right for what is removed at its end. After a machine's fall the snapshot is lost.
-    pub volatile: bool,
-    /// Without the writable folder.
-    pub readonly: bool,
-    /// Shift owners: a user namespace whose mapping the layers are seen through.
-    pub idmap: Option<IdMap>,
-}
-
-/// A user namespace whose mapping is applied to the layers (kernel 5.19 or newer).
-#[derive(Debug)]
-pub struct IdMap {
-    /// Descriptor of the user namespace.
-    pub user_namespace: OwnedFd,
-}
-
-/// What happened to a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ChangeKind {
-    /// Contents, attributes, or something in the folder.
-    Modified,
-    /// New.
-    Added,
-    /// Gone.
-    Deleted,
-}
-
-/// One change of a snapshot against its layers.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Change {
-    /// Absolute path inside the container.
-    pub path: PathBuf,
-    /// What happened.
-    pub kind: ChangeKind,
+/// `meta.json` of a snapshot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SnapshotMeta {
+    version: u32,
+    form: Form,
+    /// Layers, bottom first.
+    pub(crate) diff_ids: Vec<Digest>,
+    /// Folders below `layers/`, bottom first, fix layers among them.
+    pub(crate) folders: Vec<String>,
 }
 
 impl Store {
-    /// Makes a writable snapshot named `key` on top of the layers `diff_ids`, bottom first.
+    /// Makes a writable snapshot named `key` on top of the layers `diff_ids`, bottom first; none gives an empty root.
     pub fn prepare_snapshot(&self, key: &str, diff_ids: &[Digest]) -> Result<Snapshot> {
-        let _ = diff_ids;
-        Err(Error::SnapshotNotFound { key: key.to_owned() })
+        check_key(key)?;
+        let composed = self.compose(diff_ids)?;
+        let temporary = self.path("snapshots/.tmp").join(format!("{key}-{}", random_name()));
+        let meta = SnapshotMeta {
+            version: 1,
+            form: Form::of_process(),
+            diff_ids: diff_ids.to_vec(),
+            folders: composed.folders,
+        };
+        let path = self.path("snapshots").join(key);
+        let made = make(&temporary, &composed.stack, &meta).and_then(|()| {
+            match rustix::fs::renameat_with(
+                rustix::fs::CWD,
+                &temporary,
+                rustix::fs::CWD,
+                &path,
+                rustix::fs::RenameFlags::NOREPLACE,
+            ) {
+                Err(Errno::EXIST) => Err(Error::SnapshotExists { key: key.to_owned() }),
+                renamed => renamed.at("publish", &path),
+            }
+        });
+        if let Err(error) = made {
+            let _ = files::remove_tree(&temporary);
+            return Err(error);
+        }
+        Ok(self.snapshot_of(key, path, meta))
     }
 
     /// Opens the snapshot `key`.
     pub fn snapshot(&self, key: &str) -> Result<Snapshot> {
-        Err(Error::SnapshotNotFound { key: key.to_owned() })
+        check_key(key)?;
+        let path = self.path("snapshots").join(key);
+        let meta = self.snapshot_meta(key)?.ok_or_else(|| Error::SnapshotNotFound { key: key.to_owned() })?;
+        Ok(self.snapshot_of(key, path, meta))
     }
 
     /// Removes the snapshot `key` with everything in it; that it is not there is fine.
     pub fn remove_snapshot(&self, key: &str) -> Result<()> {
-        let _ = key;
-        Ok(())
+        check_key(key)?;
+        self.discard(&self.path("snapshots").join(key), "snapshots/.trash")
+    }
+
+    pub(crate) fn snapshot_meta(&self, key: &str) -> Result<Option<SnapshotMeta>> {
+        let path = self.path("snapshots").join(key).join("meta.json");
+        match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            read => serde_json::from_slice(&read.at("read", &path)?)
+                .map(Some)
+                .map_err(|error| Error::Damaged { path, reason: error.to_string() }),
+        }
+    }
+
+    fn snapshot_of(&self, key: &str, path: PathBuf, meta: SnapshotMeta) -> Snapshot {
+        Snapshot { key: key.to_owned(), path, lowers: fix::folder_paths(self, &meta.folders), meta }
     }
 }
 
@@ -85,19 +113,60 @@ impl Snapshot {
         self.path.join("upper")
     }
 
-    /// Mounts it, attached nowhere: the caller gives the descriptor to `move_mount`. The mount dies with its last descriptor.
-    pub fn mount(&self, options: &MountOptions) -> Result<OwnedFd> {
-        let _ = (options, &self.lowers);
-        Err(Error::Unsupported { what: "mounting".to_owned() })
-    }
-
-    /// Lists what differs from the layers, sorted by path.
-    pub fn changes(&self) -> Result<Vec<Change>> {
-        Ok(Vec::new())
+    /// Returns the DiffIDs of the layers below, bottom first.
+    pub fn diff_ids(&self) -> &[Digest] {
+        &self.meta.diff_ids
     }
 
     /// Returns what the writable folder takes on disk, in bytes.
     pub fn size(&self) -> Result<u64> {
-        Ok(0)
+        let upper = self.upper();
+        files::disk_usage(&upper).at("measure", &upper)
     }
+
+    /// Opens the layers below as one tree.
+    fn stack(&self) -> Result<Stack> {
+        let mut stack = Stack::new(self.meta.form);
+        for lower in &self.lowers {
+            stack.push(OwnedFd::from(files::open_dir(lower).at("open", lower)?));
+        }
+        Ok(stack)
+    }
+}
+
+fn check_key(key: &str) -> Result<()> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if (1..=128).contains(&key.len()) && !key.starts_with('.') && key.bytes().all(good) {
+        return Ok(());
+    }
+    Err(Error::InvalidKey { key: key.to_owned() })
+}
+
+fn make(path: &Path, stack: &Stack, meta: &SnapshotMeta) -> Result<()> {
+    for folder in [path.to_owned(), path.join("upper"), path.join("work")] {
+        files::ensure_dir(&folder, Mode::RWXU)?;
+    }
+    let upper = path.join("upper");
+    copy_root(stack, &upper, meta.form).at("set the attributes of", &upper)?;
+    let bytes = serde_json::to_vec(meta)
+        .map_err(|error| Error::Damaged { path: path.to_owned(), reason: error.to_string() })?;
+    let file = path.join("meta.json");
+    std::fs::write(&file, bytes).at("write", &file)
+}
+
+/// Overlayfs shows the writable folder's attributes as those of the root: they must be the image's.
+fn copy_root(stack: &Stack, upper: &Path, form: Form) -> rustix::io::Result<()> {
+    let upper = files::open_dir(upper)?;
+    let Some(root) = stack.top() else {
+        return rustix::fs::fchmod(&upper, Mode::from_raw_mode(0o755));
+    };
+    let stat = rustix::fs::fstat(root)?;
+    if (stat.st_uid, stat.st_gid) != (0, 0) && rustix::process::geteuid().is_root() {
+        rustix::fs::fchown(&upper, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    }
+    rustix::fs::fchmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    for (name, value) in list_xattrs(&root, form)? {
+        rustix::fs::fsetxattr(&upper, name.as_slice(), &value, XattrFlags::empty())?;
+    }
+    Ok(())
 }

@@ -1,1 +1,0 @@
-//! Unpacked layers by DiffID.
