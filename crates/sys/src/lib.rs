@@ -12,3 +12,7 @@ pub mod sched;
 pub mod sigset;
 pub mod seccomp;
 pub mod netlink;
+pub mod detach;
+pub mod pages;
+pub mod pidfd_info;
+pub mod signalfd;

@@ -1,0 +1,77 @@
+//! Memory that can be given back: anonymous pages that cost nothing until they are touched and nothing after [`Pages::release`].
+
+#![allow(unsafe_code)]
+
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use rustix::io::Result;
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+/// A private anonymous mapping, filled with zeros.
+#[derive(Debug)]
+pub struct Pages {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Pages {
+    /// Maps `len` bytes; none is resident yet.
+    pub fn new(len: usize) -> Result<Self> {
+        // SAFETY: a new private mapping at an address of the kernel's choice touches nothing that exists.
+        let start = unsafe {
+            mmap_anonymous(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )?
+        };
+        NonNull::new(start.cast()).map(|start| Self { start, len }).ok_or(rustix::io::Errno::NOMEM)
+    }
+
+    /// Gives the memory back to the kernel; the bytes read as zero afterwards.
+    pub fn release(&mut self) {
+        // SAFETY: the range is ours alone (`&mut`), and any content, zeros too, is valid for `u8`. A failure leaves the
+        // pages as they are, which is harmless.
+        let _ = unsafe { madvise(self.start.as_ptr().cast(), self.len, Advice::LinuxDontNeed) };
+    }
+}
+
+impl Deref for Pages {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `start` is mapped readable for `len` bytes as long as `self` lives; anonymous memory is initialised.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, writable, and borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours and no borrow of it can outlive `self`.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn released_pages_read_as_zero() {
+        let mut pages = Pages::new(10_000).unwrap();
+        assert_eq!((pages.len(), pages[9_999]), (10_000, 0));
+        pages[9_999] = 7;
+        assert_eq!(pages[9_999], 7);
+        pages.release();
+        assert_eq!(pages[9_999], 0);
+    }
+}
