@@ -134,3 +134,8 @@ impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
         self.map_err(|source| Error::Os { doing: doing(), source: source.into() })
     }
 }
+
+/// Wraps the error of a part of this crate with what was attempted.
+pub(crate) fn part(doing: &str, error: impl Kinded + Send + Sync + 'static) -> Error {
+    Error::Part { doing: doing.to_owned(), kind: error.kind(), source: Box::new(error) }
+}

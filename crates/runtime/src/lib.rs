@@ -7,13 +7,29 @@
 //! It knows no image, no network set-up and no log. Decisions are pure functions ([`plan`]); the init process
 //! ([`init`]) applies them in a flat loop.
 
+mod binds;
+mod caps;
 pub mod cgroup;
+mod channel;
 pub mod cli;
+mod clock;
+mod console;
+mod create;
 pub mod defaults;
 pub mod error;
+mod hooks;
+mod idmap;
+mod init;
+mod limits;
+mod netdev;
+pub mod plan;
+mod procfs;
+mod program;
 pub mod request;
 pub mod seccomp;
+mod start;
 pub mod state;
+mod validate;
 
 use std::path::Path;
 
@@ -23,15 +39,18 @@ pub use error::{Error, Result};
 pub use request::{CgroupDriver, CreateRequest, Created, ExecRequest, Executed, ReaperInit, Rootfs, Stdio};
 pub use state::{ContainerState, Status};
 
+/// The version of the runtime specification that this crate implements.
+pub const OCI_VERSION: &str = "1.3.0";
+
 /// Makes a container up to the point where its init waits for [`start`]. Whatever fails is undone before it returns.
-pub fn create(_request: CreateRequest<'_>) -> Result<Created> {
-    Err(Error::unsupported("create", "it is being written"))
+pub fn create(request: CreateRequest<'_>) -> Result<Created> {
+    create::create(request)
 }
 
 /// Lets the waiting init run the user's program. Fails with the kind `CommandNotFound` or `CommandNotExecutable` when
 /// the program cannot be executed.
-pub fn start(_state_root: &Path, _id: &str) -> Result<()> {
-    Err(Error::unsupported("start", "it is being written"))
+pub fn start(state_root: &Path, id: &str) -> Result<()> {
+    start::start(&state::StateDir::open(state_root, id)?)
 }
 
 impl Created {
@@ -47,8 +66,8 @@ pub fn exec(_request: ExecRequest<'_>) -> Result<Executed> {
 }
 
 /// Returns what is recorded of a container, compared with the kernel.
-pub fn state(_state_root: &Path, _id: &str) -> Result<ContainerState> {
-    Err(Error::unsupported("state", "it is being written"))
+pub fn state(state_root: &Path, id: &str) -> Result<ContainerState> {
+    state::StateDir::open(state_root, id)?.state()
 }
 
 /// Returns the states of all containers, by name. Folders that hold no state yet are left out.

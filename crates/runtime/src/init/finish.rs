@@ -1,0 +1,370 @@
+//! The last steps before the user's program: streams, limits, rights, working directory, exec. Shared by the init and by
+//! processes that join a container later.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use base::ErrorKind;
+use oci::runtime::{LinuxCapabilities, PosixRlimit};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use rustix::thread::CpuSet;
+use sys::process::{ExecVectors, close_on_exec_from, dup_to, execve};
+use sys::sched::SchedAttr;
+
+use super::{not_dumpable, reaper};
+use crate::channel::{Channel, FromInit};
+use crate::error::{Doing, Error, Result, part};
+use crate::procfs::Procfs;
+use crate::request::Stdio;
+use crate::{caps, limits, seccomp};
+
+/// The program and everything about its process that is not a namespace or a mount.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) args: Vec<CString>,
+    pub(crate) env: Vec<CString>,
+    pub(crate) cwd: PathBuf,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) caps: Option<LinuxCapabilities>,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) rlimits: Vec<PosixRlimit>,
+    pub(crate) seccomp: Option<seccomp::Program>,
+    pub(crate) apparmor: Option<String>,
+    pub(crate) selinux: Option<String>,
+    pub(crate) scheduler: Option<SchedAttr>,
+    pub(crate) io_priority: Option<(u16, u16)>,
+    pub(crate) affinity: Option<CpuSet>,
+    pub(crate) memory_policy: Option<(i32, Vec<u64>)>,
+    pub(crate) personality: Option<u64>,
+    pub(crate) preserve_fds: u32,
+    pub(crate) reaper: bool,
+}
+
+/// Joins a new session keyring. A kernel without keyrings has none to protect.
+pub(crate) fn keyring(name: &CStr) -> Result<()> {
+    match sys::sched::new_session_keyring(name) {
+        Ok(key) => match sys::sched::let_owner_search(key) {
+            Ok(()) | Err(Errno::ACCESS | Errno::PERM) => Ok(()),
+            Err(error) => Err(error).doing(|| "set the rights of the session keyring".into()),
+        },
+        Err(Errno::NOSYS | Errno::PERM) => Ok(()),
+        Err(error) => Err(error).doing(|| "join a new session keyring".into()),
+    }
+}
+
+/// Puts the standard streams into place and gives them to the user. Returns warnings.
+pub(crate) fn stdio(stdio: &Stdio, terminal: Option<OwnedFd>, uid: u32) -> Result<Vec<String>> {
+    let what = || "set up the standard streams".to_owned();
+    if let Some(terminal) = terminal {
+        rustix::process::ioctl_tiocsctty(&terminal)
+            .doing(|| "make the terminal the controlling one".into())?;
+        for number in 0..3 {
+            dup_to(terminal.as_fd(), number).doing(what)?;
+        }
+        return Ok(Vec::new());
+    }
+    if let Stdio::Fds { stdin, stdout, stderr } = stdio {
+        // Above 2 first: one of the three may itself be number 0, 1 or 2.
+        let lift = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3).doing(what);
+        let lifted = [lift(stdin)?, lift(stdout)?, lift(stderr)?];
+        for (number, fd) in (0..3).zip(&lifted) {
+            dup_to(fd.as_fd(), number).doing(what)?;
+        }
+    }
+    if uid == 0 {
+        return Ok(Vec::new());
+    }
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    Ok(streams.into_iter().filter_map(|stream| give_stream(stream, uid)).collect())
+}
+
+/// Gives a stream to the user, so that it can be opened again by `/dev/stdout`. Not the null device, which belongs to all.
+fn give_stream(stream: std::os::fd::BorrowedFd<'_>, uid: u32) -> Option<String> {
+    let stat = rustix::fs::fstat(stream).ok()?;
+    let null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == rustix::fs::makedev(1, 3);
+    if null || stat.st_uid == uid {
+        return None;
+    }
+    match rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None) {
+        // Some files have no owner to change, and a user namespace may not change the host's.
+        Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS) => None,
+        Err(error) => Some(format!("cannot give a standard stream to user {uid}: {error}")),
+    }
+}
+
+/// Becomes the program; returns only with the reason why not. `reply` is closed by the exec, which tells its other end
+/// that the program runs.
+pub(crate) fn exec(program: Program, reply: &Channel) -> Result<std::convert::Infallible> {
+    // Every descriptor but the streams and those asked for is closed by the exec, also what our caller leaked to us.
+    close_on_exec_from(3 + program.preserve_fds, 4096).doing(|| "mark descriptors".into())?;
+    label(&program)?;
+    resources(&program)?;
+    if !program.no_new_privileges {
+        // Without no_new_privs the filter needs rights that are gone afterwards.
+        install_seccomp(&program, reply)?;
+    }
+    let entered = enter(&program.cwd);
+    become_user(&program)?;
+    match entered {
+        // A folder that only its user may enter (a root that network file systems squash).
+        Err(Errno::ACCESS) => {
+            enter(&program.cwd).doing(|| format!("enter the working directory {:?}", program.cwd))?
+        }
+        result => result.doing(|| format!("enter the working directory {:?}", program.cwd))?,
+    }
+    prove_inside(&program.cwd)?;
+    if let Some(mask) = program.umask {
+        rustix::process::umask(Mode::from_raw_mode(mask & 0o777));
+    }
+    // A change of user gives the attribute back by the host's setting.
+    not_dumpable()?;
+    let env = with_home(&program);
+    let paths = candidates(&program.args[0], &env);
+    let vectors = ExecVectors::new(program.args.clone(), env);
+    if program.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).doing(|| "give up new privileges".into())?;
+        install_seccomp(&program, reply)?;
+    }
+    if program.reaper {
+        reaper::split()?;
+    }
+    sys::sigset::reset().doing(|| "reset signals".into())?;
+    Err(try_each(&program.args[0], &paths, &vectors))
+}
+
+fn enter(cwd: &Path) -> rustix::io::Result<()> {
+    rustix::process::chdir(cwd)
+}
+
+/// The kernel says so when the working directory is not below our root: a descriptor of the host that a link of
+/// procfs led to (CVE-2024-21626).
+fn prove_inside(cwd: &Path) -> Result<()> {
+    let real = rustix::process::getcwd(Vec::new()).doing(|| "read the working directory".into())?;
+    if real.as_bytes().starts_with(b"/") {
+        return Ok(());
+    }
+    Err(Error::invalid("process.cwd", cwd.to_string_lossy(), "a folder inside the container"))
+}
+
+fn label(program: &Program) -> Result<()> {
+    if program.apparmor.is_none() && program.selinux.is_none() {
+        return Ok(());
+    }
+    let proc = Procfs::open().doing(|| "open a procfs".into())?;
+    let pid = rustix::process::getpid();
+    if let Some(profile) = &program.apparmor {
+        let value = format!("exec {profile}");
+        // Before Linux 5.8 AppArmor has no folder of its own.
+        let own = proc.write(&format!("{pid}/attr/apparmor/exec"), value.as_bytes());
+        own.or_else(|_| proc.write(&format!("{pid}/attr/exec"), value.as_bytes()))
+            .doing(|| format!("apply the AppArmor profile {profile:?}"))?;
+    }
+    if let Some(label) = &program.selinux {
+        proc.write(&format!("{pid}/attr/exec"), label.as_bytes())
+            .doing(|| format!("set the SELinux label {label:?}"))?;
+    }
+    Ok(())
+}
+
+fn resources(program: &Program) -> Result<()> {
+    if let Some(attr) = program.scheduler {
+        sys::sched::sched_setattr(attr).doing(|| format!("set the scheduler {attr:?}"))?;
+    }
+    if let Some((class, level)) = program.io_priority {
+        sys::sched::ioprio_set(class, level)
+            .doing(|| format!("set the I/O priority to class {class}, level {level}"))?;
+    }
+    if let Some(set) = &program.affinity {
+        rustix::thread::sched_setaffinity(None, set).doing(|| "set the CPU affinity".into())?;
+    }
+    if let Some((mode, nodes)) = &program.memory_policy {
+        sys::sched::set_mempolicy(*mode, nodes).doing(|| "set the memory policy".into())?;
+    }
+    if let Some(domain) = program.personality {
+        sys::sched::personality(domain).doing(|| format!("set the personality {domain:#x}"))?;
+    }
+    limits::set(&program.rlimits)
+}
+
+fn install_seccomp(program: &Program, reply: &Channel) -> Result<()> {
+    let Some(filter) = &program.seccomp else { return Ok(()) };
+    let listener = seccomp::install(filter).map_err(|error| part("confine system calls", error))?;
+    let Some(listener) = listener else { return Ok(()) };
+    reply.report(&FromInit::Listener(listener)).doing(|| "hand the seccomp listener over".into())
+}
+
+fn become_user(program: &Program) -> Result<()> {
+    let available = rustix::thread::capabilities(None).doing(|| "read the capabilities".into())?.permitted;
+    let (sets, _) = caps::sets(program.caps.as_ref(), available);
+    sets.apply_bounding().doing(|| "cut the capability bounding set".into())?;
+    rustix::thread::set_keep_capabilities(true)
+        .doing(|| "keep capabilities over the change of user".into())?;
+    let groups: Vec<Gid> = program.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    match rustix::thread::set_thread_groups(&groups) {
+        // A user namespace whose maps were written without rights denies this; then there is nothing to drop either.
+        Err(Errno::PERM) if groups.is_empty() => {}
+        result => result.doing(|| format!("set the supplementary groups {:?}", program.groups))?,
+    }
+    let (uid, gid) = (Uid::from_raw(program.uid), Gid::from_raw(program.gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid).doing(|| format!("become group {}", program.gid))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).doing(|| format!("become user {}", program.uid))?;
+    rustix::thread::set_keep_capabilities(false).doing(|| "stop keeping capabilities".into())?;
+    sets.apply().doing(|| "set the capabilities".into())
+}
+
+/// Returns the environment, with `HOME` added from the container's passwd file where it is missing.
+fn with_home(program: &Program) -> Vec<CString> {
+    let mut env = program.env.clone();
+    if !env.iter().any(|entry| entry.as_bytes().starts_with(b"HOME=")) {
+        let home = passwd_home(program.uid).unwrap_or_else(|| "/".into());
+        env.extend(CString::new(format!("HOME={home}")));
+    }
+    env
+}
+
+/// Looks a user's home up: a bounded read of a regular file, fields by number only.
+fn passwd_home(uid: u32) -> Option<String> {
+    /// More than this is no list of users.
+    const LIMIT: u64 = 1 << 20;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open("/etc/passwd", flags, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&file).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(std::fs::File::from(file), LIMIT), &mut text).ok()?;
+    home_of(&String::from_utf8_lossy(&text), uid)
+}
+
+fn home_of(passwd: &str, uid: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let matches = fields.len() >= 6 && fields[2].parse() == Ok(uid);
+        (matches && fields[5].starts_with('/')).then(|| fields[5].to_owned())
+    })
+}
+
+/// Where programs are looked for when the environment has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Returns the files that a program's name may mean, in order.
+fn candidates(name: &CStr, env: &[CString]) -> Vec<CString> {
+    if name.to_bytes().contains(&b'/') {
+        return vec![name.to_owned()];
+    }
+    let path = env.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
+    let folders = path.unwrap_or(DEFAULT_PATH.as_bytes()).split(|byte| *byte == b':');
+    // An empty or relative folder would mean the working directory, which a program may not be taken from by chance.
+    let absolute = folders.filter(|folder| folder.starts_with(b"/"));
+    absolute.filter_map(|folder| CString::new([folder, b"/", name.to_bytes()].concat()).ok()).collect()
+}
+
+fn try_each(name: &CStr, paths: &[CString], vectors: &ExecVectors) -> Error {
+    let shown = name.to_string_lossy().into_owned();
+    let mut denied = None;
+    for path in paths {
+        match execve(path, vectors) {
+            Errno::NOENT | Errno::NOTDIR if !exists(path) => {}
+            Errno::NOENT => {
+                return cannot(&shown, "its interpreter or loader does not exist in the container");
+            }
+            Errno::ACCESS => denied = denied.or(Some(path)),
+            Errno::NOEXEC => return cannot(&shown, &format!("exec format error{}", foreign_machine(path))),
+            error => return cannot(&shown, &std::io::Error::from(error).to_string()),
+        }
+    }
+    match denied {
+        Some(path) if is_dir(path) => cannot(&shown, "is a directory"),
+        Some(_) => cannot(&shown, "permission denied"),
+        None if shown.contains('/') => {
+            not_found(format!("exec: {shown:?}: stat {shown}: no such file or directory"))
+        }
+        None => not_found(format!("exec: {shown:?}: executable file not found in $PATH")),
+    }
+}
+
+fn not_found(text: String) -> Error {
+    Error::Inside { kind: ErrorKind::CommandNotFound, text }
+}
+
+fn cannot(name: &str, why: &str) -> Error {
+    Error::Inside { kind: ErrorKind::CommandNotExecutable, text: format!("exec: {name:?}: {why}") }
+}
+
+fn exists(path: &CStr) -> bool {
+    rustix::fs::stat(path).is_ok()
+}
+
+fn is_dir(path: &CStr) -> bool {
+    rustix::fs::stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// Says for which machine a program was built, when that is the reason.
+fn foreign_machine(path: &CStr) -> String {
+    let mut header = [0; 20];
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let read =
+        rustix::fs::open(path, flags, Mode::empty()).and_then(|file| rustix::io::read(&file, &mut header));
+    if read != Ok(header.len()) || &header[..4] != b"\x7fELF" {
+        return ": it is neither a program nor a script with an interpreter".into();
+    }
+    let number = if header[5] == 2 {
+        u16::from_be_bytes([header[18], header[19]])
+    } else {
+        u16::from_le_bytes([header[18], header[19]])
+    };
+    format!(": the program is for {}, this machine is {}", machine_name(number), std::env::consts::ARCH)
+}
+
+/// `e_machine` of ELF. Source: `linux/elf-em.h`.
+fn machine_name(number: u16) -> String {
+    let known = match number {
+        3 => "386",
+        8 => "mips",
+        20 => "ppc",
+        21 => "ppc64",
+        22 => "s390x",
+        40 => "arm",
+        62 => "amd64",
+        183 => "arm64",
+        243 => "riscv64",
+        258 => "loong64",
+        other => return format!("machine {other}"),
+    };
+    known.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_looked_for_in_absolute_folders() {
+        let env = [c"PATH=/a::rel:/b".into()];
+        assert_eq!(candidates(c"x", &env), [c"/a/x".into(), CString::from(c"/b/x")]);
+        assert_eq!(candidates(c"./x", &env), [CString::from(c"./x")]);
+        assert!(candidates(c"x", &[]).len() == 6);
+    }
+
+    /// CVE-2016-3697, CVE-2026-46680: a number is a number, never a name.
+    #[test]
+    fn homes_are_found_by_number() {
+        let passwd = "1000:x:0:0::/evil:/bin/sh\nroot:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n";
+        assert_eq!(home_of(passwd, 1000).as_deref(), Some("/home/user"));
+        assert_eq!(home_of("short:x:1\nrel:x:5:5::home:/bin/sh\n", 5), None);
+    }
+
+    #[test]
+    fn machines_have_names() {
+        assert_eq!(machine_name(183), "arm64");
+        assert_eq!(machine_name(9999), "machine 9999");
+    }
+}

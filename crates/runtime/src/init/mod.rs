@@ -1,0 +1,255 @@
+//! The process that becomes the container: from the clone to the exec of the user's program.
+//!
+//! It runs in the image of the runtime, with one thread, not dumpable: nobody inside can look at it. It takes the
+//! plan that was made before the clone and applies it in order; it decides nothing.
+
+mod cgroups;
+mod copy_up;
+mod cover;
+pub(crate) mod finish;
+mod mounts;
+mod namespaces;
+mod nodes;
+mod reaper;
+mod rootfs;
+mod terminal;
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use base::{ErrorKind, Kinded};
+use oci::runtime::{Hook, LinuxNamespaceType, Spec};
+
+use crate::binds::Bind;
+use crate::cgroup::Join;
+use crate::channel::{Channel, FromInit, ToInit};
+use crate::error::{Doing, Error, Result, part};
+use crate::hooks::{self, HookState};
+use crate::plan::{MountKind, Plan, SetupOp};
+use crate::request::Stdio;
+
+/// Where the root file system comes from, as the init finds it.
+#[derive(Debug)]
+pub(crate) enum RootSource {
+    /// A detached tree.
+    Tree(OwnedFd),
+    /// A path that the init clones in its own mount namespace: the caller may not.
+    Path(PathBuf),
+}
+
+/// Everything that the init needs, prepared before the clone.
+#[derive(Debug)]
+pub(crate) struct Setup<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) spec: &'a Spec,
+    pub(crate) plan: Plan,
+    /// The opened sources of `plan.binds`; empty when the init opens them itself.
+    pub(crate) binds: Vec<Bind>,
+    pub(crate) root: RootSource,
+    /// The path of the root on the host, where hooks look for it.
+    pub(crate) root_path: PathBuf,
+    pub(crate) no_pivot: bool,
+    pub(crate) join: Vec<(LinuxNamespaceType, OwnedFd)>,
+    pub(crate) new_user: bool,
+    pub(crate) new_mount: bool,
+    pub(crate) new_cgroup: bool,
+    pub(crate) new_time: bool,
+    pub(crate) time_offsets: String,
+    pub(crate) cgroup: Option<Join>,
+    pub(crate) cgroup_layout: Option<crate::cgroup::Layout>,
+    pub(crate) stdio: Stdio,
+    pub(crate) window: Option<(u16, u16)>,
+    pub(crate) keyring: Option<CString>,
+    pub(crate) hook_state: HookState,
+    pub(crate) start_socket: OwnedFd,
+    pub(crate) program: finish::Program,
+}
+
+/// Runs the init; never returns.
+pub(crate) fn run(setup: Setup<'_>, channel: Channel) -> ! {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| steps(setup, &channel)));
+    let (kind, text) = match outcome {
+        Ok(Ok(never)) => match never {},
+        Ok(Err(error)) => (error.kind(), base::error::render_chain(&error)),
+        Err(_) => (ErrorKind::Internal, "the init process panicked".to_owned()),
+    };
+    // The parent may be gone; there is nobody else to tell.
+    let _ = channel.report(&FromInit::Failed(kind, text));
+    sys::process::exit_now(1)
+}
+
+fn steps(mut setup: Setup<'_>, channel: &Channel) -> Result<std::convert::Infallible> {
+    join_and_split(&mut setup, channel)?;
+    let console = build_root(&mut setup, channel)?;
+    names_and_parameters(&setup)?;
+    let warnings = finish::stdio(&setup.stdio, console, setup.program.uid)?;
+    for warning in warnings {
+        channel.report(&FromInit::Warning(warning)).doing(tell)?;
+    }
+    channel.report(&FromInit::Ready).doing(tell)?;
+    expect(channel, ToInit::Recorded)?;
+    let Setup { spec, hook_state, start_socket, program, binds, root, join, stdio, .. } = setup;
+    // What still leads to the host is closed before anything of the container decides about a path.
+    drop((binds, root, join, stdio));
+    let starter = wait_for_start(&start_socket)?;
+    drop(start_socket);
+    let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
+    let outcome = hooks::run_all(hooks.into_iter().flatten(), &hook_state, "startContainer")
+        .and_then(|()| finish::exec(program, &starter));
+    let Err(error) = outcome else { return Err(gone()) };
+    let text = base::error::render_chain(&error);
+    // The starter may be gone; the exit status still says that it failed.
+    let _ = starter.report(&FromInit::Failed(error.kind(), text));
+    let code = match error.kind() {
+        ErrorKind::CommandNotFound => 127,
+        ErrorKind::CommandNotExecutable => 126,
+        _ => 1,
+    };
+    sys::process::exit_now(code)
+}
+
+/// Enters every namespace, the group and the session that the container lives in.
+fn join_and_split(setup: &mut Setup<'_>, channel: &Channel) -> Result<()> {
+    // The group first: its files were opened by the caller, whose rights they carry; and a cgroup namespace starts at
+    // the group in which it is made.
+    if let Some(join) = setup.cgroup.take() {
+        join.join_current().doing(|| "join the container's cgroup".into())?;
+    }
+    if setup.plan.ops.iter().any(|op| matches!(op, SetupOp::Mount(op) if op.kind == MountKind::Cgroup)) {
+        let layout = crate::cgroup::Layout::detect();
+        setup.cgroup_layout = Some(layout.map_err(|error| part("read the control groups", error))?);
+    }
+    namespaces::join(&setup.join)?;
+    if setup.new_user {
+        expect(channel, ToInit::Go)?;
+        crate::idmap::become_root().doing(|| "become root of the user namespace".into())?;
+        not_dumpable()?;
+    } else if setup.join.iter().any(|(kind, _)| *kind == LinuxNamespaceType::User) {
+        crate::idmap::become_root().doing(|| "become root of the user namespace".into())?;
+    }
+    namespaces::split(setup.new_cgroup, setup.new_time, &setup.time_offsets)?;
+    rustix::process::setsid().doing(|| "start a session".into())?;
+    if let Some(name) = &setup.keyring {
+        finish::keyring(name)?;
+    }
+    Ok(())
+}
+
+/// Builds the root file system and makes it the root. Returns the terminal of the process, if it has one.
+fn build_root(setup: &mut Setup<'_>, channel: &Channel) -> Result<Option<OwnedFd>> {
+    if !setup.new_mount {
+        hooks_around(setup, channel)?;
+        rootfs::change_root_only(&setup.root_path)?;
+        let console = match setup.stdio {
+            Stdio::Terminal => Some(terminal::open_host(setup.window)?),
+            _ => None,
+        };
+        return send_console(console, channel);
+    }
+    rootfs::stop_propagation(setup.plan.root_propagation)?;
+    let hooked = wants_host_hooks(setup.spec) || wants_container_hooks(setup.spec);
+    let root = rootfs::attach(
+        &setup.root,
+        setup.plan.root_propagation,
+        hooked.then_some(setup.root_path.as_path()),
+    )?;
+    let terminal = mounts::apply(setup, &root)?;
+    let slave = send_console(terminal, channel)?;
+    hooks_around(setup, channel)?;
+    rootfs::enter(root, setup.no_pivot)?;
+    if let Some((word, below)) = setup.plan.root_propagation {
+        rootfs::propagate_root(word, below)?;
+    }
+    Ok(slave)
+}
+
+fn send_console(terminal: Option<terminal::Terminal>, channel: &Channel) -> Result<Option<OwnedFd>> {
+    let Some(terminal) = terminal else { return Ok(None) };
+    channel.report(&FromInit::Console(terminal.master)).doing(tell)?;
+    Ok(Some(terminal.slave))
+}
+
+/// Has the hooks of the host run by the parent, then runs those of the container's namespaces.
+fn hooks_around(setup: &Setup<'_>, channel: &Channel) -> Result<()> {
+    if wants_host_hooks(setup.spec) {
+        channel.report(&FromInit::RunHooks).doing(tell)?;
+        expect(channel, ToInit::HooksDone)?;
+    }
+    let hooks = setup.spec.hooks().as_ref().and_then(|hooks| hooks.create_container().as_ref());
+    hooks::run_all(hooks.into_iter().flatten(), &setup.hook_state, "createContainer")
+}
+
+fn any(list: Option<&Vec<Hook>>) -> bool {
+    list.is_some_and(|list| !list.is_empty())
+}
+
+/// Returns whether the spec has hooks that run outside before the root is changed.
+pub(crate) fn wants_host_hooks(spec: &Spec) -> bool {
+    #[allow(deprecated, reason = "engines still use prestart hooks")]
+    spec.hooks()
+        .as_ref()
+        .is_some_and(|hooks| any(hooks.prestart().as_ref()) || any(hooks.create_runtime().as_ref()))
+}
+
+fn wants_container_hooks(spec: &Spec) -> bool {
+    spec.hooks().as_ref().is_some_and(|hooks| any(hooks.create_container().as_ref()))
+}
+
+fn names_and_parameters(setup: &Setup<'_>) -> Result<()> {
+    if let Some(name) = setup.spec.hostname().as_deref().filter(|name| !name.is_empty()) {
+        rustix::system::sethostname(name.as_bytes()).doing(|| format!("set the host name to {name:?}"))?;
+    }
+    if let Some(name) = setup.spec.domainname().as_deref().filter(|name| !name.is_empty()) {
+        rustix::system::setdomainname(name.as_bytes())
+            .doing(|| format!("set the domain name to {name:?}"))?;
+    }
+    let sysctls = setup.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+    let Some(sysctls) = sysctls.filter(|sysctls| !sysctls.is_empty()) else { return Ok(()) };
+    let proc = crate::procfs::Procfs::open().doing(|| "open a procfs".into())?;
+    for (name, value) in sysctls {
+        let path = format!("sys/{}", crate::validate::sysctl_path(name));
+        proc.write(&path, value.as_bytes())
+            .doing(|| format!("set the kernel parameter {name} to {value:?}"))?;
+    }
+    Ok(())
+}
+
+/// Waits until somebody connects to the start socket and says `Start`. Who connects and goes away only wanted to
+/// know whether we wait.
+fn wait_for_start(socket: &OwnedFd) -> Result<Channel> {
+    loop {
+        let accepted = rustix::net::accept_with(socket, rustix::net::SocketFlags::CLOEXEC);
+        let connection = match accepted {
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => continue,
+            result => Channel::from_fd(result.doing(|| "wait to be started".into())?),
+        };
+        if let Ok(Some(ToInit::Start)) = connection.hear() {
+            return Ok(connection);
+        }
+    }
+}
+
+fn expect(channel: &Channel, wanted: ToInit) -> Result<()> {
+    match channel.hear().doing(|| "hear from the runtime".into())? {
+        Some(message) if message == wanted => Ok(()),
+        _ => Err(gone()),
+    }
+}
+
+fn gone() -> Error {
+    Error::Inside {
+        kind: ErrorKind::Internal,
+        text: "the runtime went away while it made the container".into(),
+    }
+}
+
+fn tell() -> String {
+    "report to the runtime".into()
+}
+
+/// Keeps everybody who may trace us only as our user from looking at our memory, descriptors and program.
+pub(crate) fn not_dumpable() -> Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .doing(|| "hide the process from tracing".into())
+}
