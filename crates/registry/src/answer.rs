@@ -128,4 +128,13 @@ mod tests {
             assert_eq!(detail_of(body.as_bytes()), said, "{body}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_and_no_body_makes_us_panic(text in "\\PC*", bytes: Vec<u8>, date in "[A-Z][a-z]{2}, [0-9]{1,20} [A-Z][a-z]{2} [0-9]{1,20} [0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20} GMT") {
+            let _ = parse_retry_after(&text, SystemTime::UNIX_EPOCH);
+            let _ = parse_retry_after(&date, SystemTime::UNIX_EPOCH);
+            proptest::prop_assert!(detail_of(&bytes).len() <= 2000);
+        }
+    }
 }

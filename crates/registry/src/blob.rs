@@ -206,4 +206,11 @@ mod tests {
             assert_eq!(is_range(header, 5, 10), taken, "{header}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_range_makes_us_panic(header in "(bytes )?[0-9*]{0,21}-?[0-9]{0,21}/?[0-9*]{0,21}", offset: u64, size: u64) {
+            let _ = is_range(&header, offset, size);
+        }
+    }
 }

@@ -98,7 +98,9 @@ fn wait_before_next(
         Patience::WhenTold => told,
         // A registry that wants more patience than we have is not asked again.
         Patience::Patient if error.retry_after().is_some() => told,
-        Patience::Patient => Some(FIRST_WAIT * 2_u32.saturating_pow(asked_before - 1)),
+        Patience::Patient => {
+            Some((FIRST_WAIT * 2_u32.saturating_pow(asked_before - 1)).min(config.longest_wait))
+        }
     }
 }
 

@@ -3,6 +3,15 @@
 //! Blocking, streaming, over HTTPS by default. A [`Resolved`] image is an [`oci::ImageSource`]: the store drives it,
 //! resumes broken blobs and verifies every byte; this crate verifies manifests, sees to credentials, mirrors,
 //! redirects and proxies, and says in its errors who was asked for what and what to do next.
+//!
+//! ```text
+//! Client::resolve ── endpoint::plan: the mirrors in order, then the registry
+//!   └─ exchange: one question to one place, its retries          Resolved::open_blob ── blob: ranges, exact length
+//!        ├─ auth: challenge → stored credential → token, one fetch for all threads
+//!        └─ transport: one request, its redirects; agents per TLS settings and proxy, made when needed
+//! ```
+//!
+//! What is not here: the content store, unpacking, and retries of blobs (the store resumes them); push.
 
 mod answer;
 pub mod auth;

@@ -207,4 +207,15 @@ mod tests {
             assert_eq!(is_loopback(authority), expected, "{authority}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_parsed_is_the_same_when_parsed_again(location in "(https?:)?(//)?[ -~]{0,40}") {
+            let base = Url::parse("https://a.b:5000/v2/x?y").unwrap();
+            if let Ok(url) = base.join(&location) {
+                proptest::prop_assert_eq!(Url::parse(&url.to_string()), Ok(url.clone()));
+                proptest::prop_assert!(!url.authority.contains('@') && !url.host().is_empty());
+            }
+        }
+    }
 }

@@ -80,4 +80,12 @@ mod tests {
         }
         assert!(Challenge::choose(std::iter::empty()).unwrap_err().contains("which kind"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_challenge_makes_us_panic(noise in "\\PC*", values in "[ -~]{0,60}") {
+            let _ = Challenge::choose([&*noise, &*values].into_iter());
+            let _ = Challenge::choose([&*format!("Bearer realm=\"{values}\", {noise}")].into_iter());
+        }
+    }
 }
