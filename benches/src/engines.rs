@@ -27,6 +27,8 @@ pub(crate) struct Engine {
     argv: Vec<String>,
     env: Vec<(String, String)>,
     daemon: Option<Child>,
+    /// What a reader of the table must know of it.
+    pub(crate) note: &'static str,
 }
 
 impl Engine {
@@ -62,6 +64,16 @@ impl Engine {
     pub(crate) fn try_run(&self, words: &[&str]) {
         // For tidying up: the thing may not be there.
         let _ = self.line(words).run();
+    }
+
+    /// Gives Podman another runtime where its own cannot run `image`: Debian 12's crun wants to raise a limit.
+    pub(crate) fn settle(&mut self, image: &str) {
+        let works = self.kind != Kind::Podman
+            || self.run(&["run", "--rm", "--network", "none", image, "true"]).is_ok();
+        if !works && find("runc").is_some() {
+            self.argv.extend(["--runtime", "runc"].map(str::to_owned));
+            self.note = " with runc (its own runtime cannot run here)";
+        }
     }
 
     /// Removes all containers.
@@ -118,7 +130,14 @@ fn brig(path: &Path, place: &Place) -> Result<Engine> {
         ("BRIG_ROOT".to_owned(), text(&place.folder("brig")?)),
         ("BRIG_RUN".to_owned(), text(&place.run.join("brig"))),
     ];
-    Ok(Engine { name: "brig".to_owned(), kind: Kind::Brig, argv: vec![text(path)], env, daemon: None })
+    Ok(Engine {
+        name: "brig".to_owned(),
+        kind: Kind::Brig,
+        argv: vec![text(path)],
+        env,
+        daemon: None,
+        note: "",
+    })
 }
 
 fn docker(name: &str, folder: Option<&PathBuf>, place: &Place) -> Result<Engine> {
@@ -153,7 +172,14 @@ fn docker(name: &str, folder: Option<&PathBuf>, place: &Place) -> Result<Engine>
     } else {
         program("docker")
     };
-    Ok(Engine { name: name.to_owned(), kind: Kind::Docker, argv: vec![client], env, daemon: Some(daemon) })
+    Ok(Engine {
+        name: name.to_owned(),
+        kind: Kind::Docker,
+        argv: vec![client],
+        env,
+        daemon: Some(daemon),
+        note: "",
+    })
 }
 
 fn podman(name: &str, path: &Path, place: &Place) -> Result<Engine> {
@@ -161,7 +187,7 @@ fn podman(name: &str, path: &Path, place: &Place) -> Result<Engine> {
     let words =
         ["--root", &data, "--runroot", &run, "--cgroup-manager", "cgroupfs", "--events-backend", "file"];
     let argv = std::iter::once(text(path)).chain(words.map(str::to_owned)).collect();
-    Ok(Engine { name: name.to_owned(), kind: Kind::Podman, argv, env: Vec::new(), daemon: None })
+    Ok(Engine { name: name.to_owned(), kind: Kind::Podman, argv, env: Vec::new(), daemon: None, note: "" })
 }
 
 /// Finds a program in the path.

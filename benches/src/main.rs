@@ -16,6 +16,7 @@ mod measure;
 mod memory;
 mod report;
 mod rows;
+mod runtimes;
 mod sandbox;
 
 use std::fs;

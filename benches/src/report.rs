@@ -19,7 +19,7 @@ pub(crate) enum Unit {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Budget {
     /// At most so many times the median of the named peer.
-    Times(f64, &'static str),
+    Times(f64, String),
     /// At most so many times the median of the fastest engine that is not Brig.
     TimesFastestPeer(f64),
     /// At most this value, in the row's unit.
@@ -34,6 +34,13 @@ pub(crate) struct Row {
     values: BTreeMap<String, Vec<f64>>,
     failures: BTreeMap<String, String>,
     budgets: Vec<Budget>,
+}
+
+impl Budget {
+    /// At most `factor` times the median of `peer`.
+    pub(crate) fn times(factor: f64, peer: &str) -> Self {
+        Self::Times(factor, peer.to_owned())
+    }
 }
 
 impl Row {
@@ -52,6 +59,11 @@ impl Row {
 
     pub(crate) fn has_failed(&self, column: &str) -> bool {
         self.failures.contains_key(column)
+    }
+
+    /// The columns that failed, each with what it said.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.failures.iter().map(|(column, why)| (column.as_str(), why.as_str()))
     }
 
     pub(crate) fn budget(mut self, budget: Budget) -> Self {
@@ -81,7 +93,7 @@ impl Row {
             Budget::AtMost(limit) => {
                 return format!("≤ {}: {}", value(*limit, self.unit), reached(brig <= *limit));
             }
-            Budget::Times(factor, peer) => (*factor, *peer, self.median(peer)),
+            Budget::Times(factor, peer) => (*factor, peer.as_str(), self.median(peer)),
             Budget::TimesFastestPeer(factor) => {
                 let (peer, median) = self.fastest_peer().unzip();
                 (*factor, peer.unwrap_or("fastest peer"), median)
@@ -167,7 +179,7 @@ impl Report {
     pub(crate) fn new(bench: &Bench) -> Self {
         let mut columns = vec!["brig".to_owned(), "floor".to_owned()];
         columns.extend(bench.engines.iter().map(|engine| engine.name.clone()));
-        columns.extend(bench.runtimes.iter().map(|(name, _)| name.clone()));
+        columns.extend(bench.runtimes.iter().map(|runtime| runtime.name.clone()));
         let mut seen = Vec::new();
         columns.retain(|name| {
             !seen.contains(name) && {
@@ -218,8 +230,11 @@ fn head(bench: &Bench) -> String {
     let date = sh("date -u +%Y-%m-%d").unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default();
-    let versions: Vec<String> =
-        bench.engines.iter().map(|engine| format!("{} {}", engine.name, version(engine))).collect();
+    let versions: Vec<String> = bench
+        .engines
+        .iter()
+        .map(|engine| format!("{} {}{}", engine.name, version(engine), engine.note))
+        .collect();
     format!(
         "# Brig beside its peers\n\n\
          Written by `make bench` ({date}; {processors} processors, Linux {kernel}, load {load} at the start; data on {}).\n\
@@ -257,15 +272,15 @@ mod tests {
 
     #[test]
     fn budgets_are_judged_by_medians() {
-        let kept = row(&[10.0, 9.0, 50.0], &[200.0]).budget(Budget::Times(1.0 / 15.0, "docker"));
+        let kept = row(&[10.0, 9.0, 50.0], &[200.0]).budget(Budget::times(1.0 / 15.0, "docker"));
         assert_eq!(kept.verdict(), "1/20.0 of docker (≤ 1/15): reached");
-        let missed = row(&[20.0], &[200.0]).budget(Budget::Times(1.0 / 15.0, "docker"));
+        let missed = row(&[20.0], &[200.0]).budget(Budget::times(1.0 / 15.0, "docker"));
         assert_eq!(missed.verdict(), "1/10.0 of docker (≤ 1/15): **MISSED**");
-        let slower = row(&[30.0], &[10.0]).budget(Budget::Times(3.0, "docker"));
+        let slower = row(&[30.0], &[10.0]).budget(Budget::times(3.0, "docker"));
         assert_eq!(slower.verdict(), "3.0 of docker (≤ 3): reached");
         assert_eq!(row(&[51.0], &[]).budget(Budget::AtMost(50.0)).verdict(), "≤ 50.0 ms: **MISSED**");
         assert_eq!(
-            row(&[1.0], &[]).budget(Budget::Times(1.0, "podman")).verdict(),
+            row(&[1.0], &[]).budget(Budget::times(1.0, "podman")).verdict(),
             "podman is not there to compare with"
         );
         assert_eq!(

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::arguments::Arguments;
-use crate::engines::{self, Engine, Kind, find, image};
+use crate::engines::{self, Engine, Kind, image};
 use crate::floor::Floor;
 use crate::measure::{Line, ms, peak_kib};
 use crate::report::{Budget, Row, Unit};
+use crate::runtimes::{self, Runtime};
 use crate::sandbox::{Place, sh};
 use crate::{bundle, memory};
 
@@ -24,7 +25,7 @@ const PATIENT: &str = "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done";
 /// Everything that the rows work with.
 pub(crate) struct Bench {
     pub(crate) engines: Vec<Engine>,
-    pub(crate) runtimes: Vec<(String, PathBuf)>,
+    pub(crate) runtimes: Vec<Runtime>,
     pub(crate) place_kind: String,
     floor: Floor,
     bundle: String,
@@ -59,12 +60,13 @@ impl Bench {
         let images = if arguments.wants("pull") { SET } else { &SET[..1] };
         let registry = engines::registry(place, images)?;
         let tar = sh(&format!("{script} rootfs tiny"))?;
-        let bench = Self {
+        let bundle = bundle::prepare(place, &tar)?;
+        let mut bench = Self {
             engines: engines::start_all(arguments, place)?,
-            runtimes: runtimes(arguments),
+            runtimes: runtimes::all(arguments, &bundle, &place.run),
             place_kind: place.kind.clone(),
             floor: Floor::prepare(place, &tar)?,
-            bundle: bundle::prepare(place, &tar)?,
+            bundle,
             run: place.run.clone(),
             runs: arguments.runs,
             few: arguments.few,
@@ -72,8 +74,9 @@ impl Bench {
             tiny: image("tiny"),
             _registry: registry,
         };
-        for engine in &bench.engines {
+        for engine in &mut bench.engines {
             engine.run(&["pull", &bench.tiny])?;
+            engine.settle(&bench.tiny);
         }
         Ok(bench)
     }
@@ -81,8 +84,18 @@ impl Bench {
     /// Measures `one` for each engine in turn, `runs` times after one that does not count.
     ///
     /// An engine that fails leaves the row with what it said.
-    fn alternate(&self, name: &str, runs: usize, mut one: impl FnMut(&Engine, usize) -> Result<f64>) -> Row {
-        let mut row = Row::new(name, Unit::Milliseconds);
+    fn alternate(&self, name: &str, runs: usize, one: impl FnMut(&Engine, usize) -> Result<f64>) -> Row {
+        self.engines.iter().for_each(Engine::clear);
+        self.continue_row(Row::new(name, Unit::Milliseconds), runs, one)
+    }
+
+    /// The same with a row in which engines may have failed already, and with the containers that are there.
+    fn continue_row(
+        &self,
+        mut row: Row,
+        runs: usize,
+        mut one: impl FnMut(&Engine, usize) -> Result<f64>,
+    ) -> Row {
         for round in 0..=runs {
             for engine in &self.engines {
                 if row.has_failed(&engine.name) {
@@ -99,15 +112,6 @@ impl Bench {
     }
 }
 
-/// The OCI runtimes of the machine and of the arguments, Brig's own first.
-fn runtimes(arguments: &Arguments) -> Vec<(String, PathBuf)> {
-    let of_machine =
-        ["runc", "crun", "youki"].into_iter().filter_map(|name| Some((name.to_owned(), find(name)?)));
-    let others = of_machine.chain(arguments.runtime.iter().cloned());
-    let wanted = others.filter(|(name, _)| !arguments.without.contains(name));
-    std::iter::once(("brig".to_owned(), arguments.brig.clone())).chain(wanted).collect()
-}
-
 fn run_rows(bench: &mut Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for network in ["none", "host", "bridge"] {
@@ -120,7 +124,7 @@ fn run_rows(bench: &mut Bench) -> Result<Vec<Row>> {
                 row.put("floor", value);
             }
         }
-        rows.push(row.budget(Budget::Times(1.0 / 15.0, "docker")).budget(Budget::Times(3.0, "floor")));
+        rows.push(row.budget(Budget::times(1.0 / 15.0, "docker")).budget(Budget::times(3.0, "floor")));
     }
     Ok(rows)
 }
@@ -128,40 +132,29 @@ fn run_rows(bench: &mut Bench) -> Result<Vec<Row>> {
 fn runtime_row(bench: &mut Bench) -> Result<Vec<Row>> {
     let mut row = Row::new("bare `runtime run` of a bundle", Unit::Milliseconds);
     for round in 0..=bench.runs {
-        for (name, path) in
-            bench.runtimes.iter().filter(|(name, _)| !row_failed(&row, name)).cloned().collect::<Vec<_>>()
-        {
-            let path = path.display().to_string();
-            let root = bench.run.join(format!("{name}.root")).display().to_string();
-            let mut words = vec![path.as_str()];
-            if name == "brig" {
-                words.push("runtime");
+        for runtime in &bench.runtimes {
+            if row.has_failed(&runtime.name) {
+                continue;
             }
-            let id = format!("bench{round}");
-            words.extend(["--root", &root, "run", "--bundle", &bench.bundle, &id]);
-            match Line::of(&words).time() {
-                Ok(took) if round > 0 => row.put(&name, ms(took)),
+            match runtime.line(&bench.bundle, &bench.run, &format!("bench{round}")).time() {
+                Ok(took) if round > 0 => row.put(&runtime.name, ms(took)),
                 Ok(_) => {}
-                Err(error) => row.fail(&name, &format!("{error:#}")),
+                Err(error) => row.fail(&runtime.name, &format!("{error:#}")),
             }
         }
     }
-    Ok(vec![row.budget(Budget::Times(1.0, "crun"))])
-}
-
-fn row_failed(row: &Row, name: &str) -> bool {
-    row.has_failed(name)
+    let crun = bench.runtimes.iter().find(|runtime| runtime.name.starts_with("crun"));
+    Ok(vec![row.budget(Budget::Times(1.0, crun.map_or("crun", |runtime| runtime.name.as_str()).to_owned()))])
 }
 
 fn exec_row(bench: &mut Bench) -> Result<Vec<Row>> {
-    for engine in &bench.engines {
-        engine.run(&["run", "-d", "--name", "box", &bench.tiny, "sleep", "100000"])?;
-    }
-    let row = bench.alternate("`exec` of `true`", bench.runs, |engine, _| {
+    let row = bench.alternate("`exec` of `true`", bench.runs, |engine, round| {
+        if round == 0 {
+            engine.run(&["run", "-d", "--name", "box", &bench.tiny, "sleep", "100000"])?;
+        }
         Ok(ms(engine.line(&["exec", "box", "true"]).time()?))
     });
-    bench.engines.iter().for_each(|engine| engine.try_run(&["rm", "-f", "box"]));
-    Ok(vec![row.budget(Budget::Times(0.1, "docker"))])
+    Ok(vec![row.budget(Budget::times(0.1, "docker"))])
 }
 
 fn stop_rows(bench: &mut Bench) -> Result<Vec<Row>> {
@@ -177,7 +170,7 @@ fn stop_rows(bench: &mut Bench) -> Result<Vec<Row>> {
         engine.run(&["run", "-d", "--name", "box", &bench.tiny, "sleep", "100000"])?;
         Ok(ms(engine.line(&["rm", "-f", "box"]).time()?))
     });
-    let budget = Budget::Times(0.1, "docker");
+    let budget = Budget::times(0.1, "docker");
     Ok(vec![stop.budget(budget.clone()), remove.budget(budget)])
 }
 
@@ -201,7 +194,7 @@ fn many_rows(bench: &mut Bench) -> Result<Vec<Row>> {
         }
         engine.clear();
     }
-    let budget = Budget::Times(1.0 / 8.0, "docker");
+    let budget = Budget::times(1.0 / 8.0, "docker");
     Ok([one_by_one, at_a_time, removal].map(|row| row.budget(budget.clone())).to_vec())
 }
 
@@ -242,18 +235,28 @@ fn memory_rows(bench: &mut Bench) -> Result<Vec<Row>> {
     let mut resident = Row::new("resident when no container runs (PSS)", Unit::Kibibytes);
     for engine in &bench.engines {
         engine.clear();
-        engine.run(&["run", "--rm", &bench.tiny, "true"])?;
-        thread::sleep(Duration::from_secs(1));
-        let before = memory::engines();
-        resident.put(&engine.name, daemons(engine, &before));
-        start_in_turn(engine, &bench.tiny, COUNT)?;
-        thread::sleep(Duration::from_secs(2));
-        let growth = memory::growth(&before, &memory::engines());
-        let total: i64 = growth.values().sum();
-        each.put(&engine.name, total as f64 / COUNT as f64);
-        remove_all(engine, COUNT)?;
+        let outcome = measure_memory(engine, &bench.tiny, COUNT);
+        engine.clear();
+        match outcome {
+            Ok((before, after)) => {
+                resident.put(&engine.name, before);
+                each.put(&engine.name, after);
+            }
+            Err(error) => each.fail(&engine.name, &format!("{error:#}")),
+        }
     }
     Ok(vec![each.budget(Budget::AtMost(300.0)), resident.budget(Budget::AtMost(0.0))])
+}
+
+/// Returns what is resident without a container, and what each of `count` containers adds, in KiB.
+fn measure_memory(engine: &Engine, image: &str, count: usize) -> Result<(f64, f64)> {
+    engine.run(&["run", "--rm", image, "true"])?;
+    thread::sleep(Duration::from_secs(1));
+    let before = memory::engines();
+    start_in_turn(engine, image, count)?;
+    thread::sleep(Duration::from_secs(2));
+    let growth: i64 = memory::growth(&before, &memory::engines()).values().sum();
+    Ok((daemons(engine, &before), growth as f64 / count as f64))
 }
 
 /// The memory of the processes that belong to `engine` and to no container.
@@ -332,16 +335,17 @@ fn logs_rows(bench: &mut Bench) -> Result<Vec<Row>> {
             engine.run(&["wait", "talker"])?;
             Ok(ms(start.elapsed()))
         });
-    let read = bench.alternate("1,000,000 log lines read back (`logs`)", bench.few, |engine, _| {
-        Ok(ms(engine.line(&["logs", "talker"]).time()?))
-    });
-    for engine in &bench.engines {
+    let mut read = Row::new("1,000,000 log lines read back (`logs`)", Unit::Milliseconds);
+    written.failed().for_each(|(name, why)| read.fail(name, why));
+    let read =
+        bench.continue_row(read, bench.few, |engine, _| Ok(ms(engine.line(&["logs", "talker"]).time()?)));
+    for engine in bench.engines.iter().filter(|engine| !read.has_failed(&engine.name)) {
         let lines = engine.line(&["logs", "talker"]).output()?.lines().count();
         if lines != 1_000_000 {
             eprintln!("   {} kept {lines} lines only", engine.name);
         }
         engine.try_run(&["rm", "-f", "talker"]);
     }
-    let budget = Budget::Times(1.0, "podman");
+    let budget = Budget::times(1.0, "podman");
     Ok(vec![written.budget(budget.clone()), read.budget(budget)])
 }

@@ -138,8 +138,17 @@ fn root_signals_reach_the_process_of_an_attached_run() {
         "trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 1 & wait $!; done",
     ]);
     testkit::eventually("ready", || world.brig(["logs", "box"]).stdout.contains("ready"));
-    let client = world.sh("pgrep -f 'run --rm --name c' | while read p; do test \"$(readlink /proc/$p/exe | grep -c brig)\" = 1 && echo $p; done | head -1").ok();
-    world.sh(&format!("kill -TERM {client}")).ok();
+    let of_client = |pid: &&i32| {
+        std::fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.windows(8).any(|part| part == b"run\0--rm"))
+    };
+    let clients = world.brig_processes();
+    let client = clients.iter().find(of_client).expect("the client runs");
+    let kill = std::process::Command::new("sh")
+        .args(["-c", &format!("kill -TERM {client}")])
+        .current_dir("/")
+        .status();
+    assert!(kill.expect("start sh").success());
     let output = child.wait_with_output().expect("wait");
     assert_eq!(output.status.code(), Some(9));
     assert!(String::from_utf8_lossy(&output.stdout).contains("caught"));

@@ -111,11 +111,8 @@ fn root_volumes_from_another_container() {
 #[test]
 fn root_a_link_in_the_image_cannot_move_a_mount_out() {
     let Some(world) = World::root() else { return };
-    world.brig(["run", "--name", "box", "tiny", "ln", "-s", "/../../../../../../tmp", "/link"]).ok();
     let host = world.path("shared");
     std::fs::create_dir(&host).expect("make a folder");
-    // The container's own /link points to its own /tmp.
-    world.brig(["start", "-a", "box"]).exits(1);
     let tar = world.path("link.tar").to_string_lossy().into_owned();
     world
         .sh(&format!(

@@ -146,7 +146,7 @@ fn peer_pull_from_a_real_registry() {
     assert!(said.contains("Status: Image is up to date"), "{said}");
     world.brig(["pull", "127.0.0.1:5000/some/image:2"]).refuses(1, &["some/image:2"]);
     world.brig(["pull", "127.0.0.1:1/nobody:1"]).refuses(1, &["127.0.0.1:1"]);
-    world.sh("kill $(pidof docker-registry || pgrep -f docker-registry)").exits(0);
+    world.sh("kill $(busybox pidof docker-registry)").exits(0);
     registry.wait().expect("the registry ends");
 }
 

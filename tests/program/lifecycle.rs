@@ -179,7 +179,7 @@ fn root_rm_says_what_is_not_there_and_goes_on() {
     world.brig(["create", "--name", "box", "tiny"]).ok();
     let done = world.brig(["rm", "nobody", "box"]);
     done.refuses(1, &["nobody"]);
-    assert_eq!(done.stdout, "c\n");
+    assert_eq!(done.stdout, "box\n");
     world.brig(["rm", "-f", "nobody"]).exits(0);
 }
 

@@ -57,7 +57,7 @@ fn root_formats() {
     world.brig(["run", "-d", "--name", "box", "-l", "a=b", "tiny", "sleep", "100"]).ok();
     assert_eq!(
         world.brig(["ps", "--format", "table {{.Names}}\t{{.Image}}"]).ok(),
-        "NAMES     IMAGE\nc         tiny"
+        "NAMES     IMAGE\nbox       tiny"
     );
     let line = world.brig(["ps", "--format", "json"]).ok();
     let object: serde_json::Value = serde_json::from_str(&line).expect("one JSON object a line");
@@ -65,7 +65,7 @@ fn root_formats() {
     assert_eq!(object["State"], "running");
     assert_eq!(
         world.brig(["ps", "--format", "{{json .Names}} {{.Label \"a\"}} {{upper .Names}}"]).ok(),
-        "\"c\" b C"
+        "\"box\" b BOX"
     );
     assert_eq!(world.inspect("box", "{{range $k, $v := .Config.Labels}}{{$k}}={{$v}};{{end}}"), "a=b;");
     assert_eq!(
@@ -103,7 +103,7 @@ fn root_inspect_is_dockers_document() {
     let document: serde_json::Value = serde_json::from_str(&text).expect("a JSON document");
     let container = &document[0];
     for (pointer, wanted) in [
-        ("/Name", serde_json::json!("/c")),
+        ("/Name", serde_json::json!("/box")),
         ("/Path", serde_json::json!("sleep")),
         ("/Args/0", serde_json::json!("100")),
         ("/State/Running", serde_json::json!(true)),
@@ -118,7 +118,7 @@ fn root_inspect_is_dockers_document() {
     }
     let done = world.brig(["inspect", "box", "nobody"]);
     done.refuses(1, &["nobody"]);
-    assert!(done.stdout.contains("\"/c\""));
+    assert!(done.stdout.contains("\"/box\""));
     world.brig(["inspect", "--type", "image", "box"]).exits(1);
     world.brig(["rm", "-f", "box"]).ok();
     world.brig(["volume", "rm", "data"]).ok();
