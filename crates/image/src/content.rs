@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{At as _, Error, Result};
 use crate::files::{self, random_name};
+use crate::lease::{Lease, Leased};
 use crate::store::Store;
 
 /// How often somebody else's lock is looked at again.
@@ -169,6 +170,13 @@ impl Ingest {
         let blob = store.blob_path(&actual);
         std::fs::rename(&self.path, &blob).at("publish", &blob)?;
         Ok(actual)
+    }
+
+    /// Publishes the blob whatever its digest is, under `lease` from the start.
+    pub(crate) fn commit_leased(self, store: &Store, lease: &Lease) -> Result<Digest> {
+        let digest = Digest::from_sha256(self.hasher.clone().finalize().into());
+        lease.protect([Leased::Blob(&digest)])?;
+        self.commit(store, None)
     }
 
     /// Removes what came.

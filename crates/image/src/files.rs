@@ -116,10 +116,3 @@ pub(crate) fn boot_id() -> String {
         .map(|id| id.trim().to_owned())
         .unwrap_or_default()
 }
-
-/// Says whether a folder has been left alone for so long that nobody can be making it any more.
-pub(crate) fn is_stale(path: &Path) -> bool {
-    const STALE: std::time::Duration = std::time::Duration::from_secs(60);
-    let modified = std::fs::symlink_metadata(path).and_then(|meta| meta.modified());
-    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > STALE))
-}

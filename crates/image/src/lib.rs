@@ -34,7 +34,7 @@ pub use error::{Error, Result};
 pub use fetch::{FetchOptions, LayerEvent, NoProgress, Progress, Retry};
 pub use import::{ImportOptions, InvalidChange, parse_changes};
 pub use lease::Lease;
-pub use load::{LoadedImage, open_layout};
+pub use load::{LoadOptions, LoadedImage};
 pub use save::{SaveFormat, SaveItem};
 pub use snapshot::{Change, ChangeKind, IdMap, MountOptions, Snapshot};
 pub use store::{LayerInfo, Store, StoredImage};

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use oci::Digest;
-use rustix::fs::{Gid, Mode, Uid, XattrFlags};
+use rustix::fs::{FlockOperation, Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +43,13 @@ pub(crate) struct SnapshotMeta {
 
 impl Store {
     /// Makes a writable snapshot named `key` on top of the layers `diff_ids`, bottom first; none gives an empty root.
+    ///
+    /// Waits while a sweep decides; so it must not be called between [`Store::begin_sweep`] and its end.
     pub fn prepare_snapshot(&self, key: &str, diff_ids: &[Digest]) -> Result<Snapshot> {
         check_key(key)?;
+        // Until the snapshot is there, a sweep would not know that its layers are used.
+        let (gate, gate_path) = self.gate()?;
+        rustix::fs::flock(&gate, FlockOperation::LockShared).at("lock", &gate_path)?;
         let composed = self.compose(diff_ids)?;
         let temporary = self.path("snapshots/.tmp").join(format!("{key}-{}", random_name()));
         let meta = SnapshotMeta {

@@ -203,9 +203,8 @@ impl Sweep<'_> {
         }
         for name in list(&self.store.path("snapshots/.tmp"))? {
             let path = self.store.path("snapshots/.tmp").join(name);
-            if files::is_stale(&path) {
-                self.discard(&path, "snapshots/.trash")?;
-            }
+            // Snapshots are made under the lock that is held here: whoever made this one is gone.
+            self.discard(&path, "snapshots/.trash")?;
         }
         for folder in ["layers/.trash", "snapshots/.trash"] {
             let folder = self.store.path(folder);

@@ -6,7 +6,7 @@ use flate2::write::MultiGzDecoder;
 use zstd::stream::raw::{self, Operation as _};
 
 /// Largest window of zstd, as a power of two: 32 MiB, what the encoders in use go up to by themselves. It is memory.
-const ZSTD_WINDOW_LOG_MAX: u32 = 25;
+pub(crate) const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 /// So many bytes tell every format.
 const MAGIC: usize = 6;
 

@@ -23,7 +23,7 @@ use crate::unpack::UnpackOptions;
 
 use layer::Job;
 
-pub(crate) use decompress::{Decompressor, Format};
+pub(crate) use decompress::{Decompressor, Format, ZSTD_WINDOW_LOG_MAX};
 
 /// How [`Store::fetch`] works.
 #[derive(Debug, Clone)]

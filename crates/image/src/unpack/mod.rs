@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::tar::{Entry, Limits, Reader, TarError};
 
-pub(crate) use xattr::{Form, list_xattrs, set_opaque};
+pub(crate) use xattr::{Form, list_xattrs};
 
 /// Limits of unpacking.
 #[derive(Debug, Clone)]
