@@ -101,9 +101,9 @@ fn many_threads_fetch_one_token() {
 
 #[test]
 fn a_token_that_ended_is_fetched_before_it_is_refused() {
-    let (registry, layer) = start(tokens(TokenServer { expires_in: 1, ..TokenServer::default() }));
+    let (registry, layer) = start(tokens(TokenServer { expires_in: 2, ..TokenServer::default() }));
     let resolved = resolve(&client(), &registry, "me/app:1").unwrap();
-    thread::sleep(Duration::from_millis(1100));
+    thread::sleep(Duration::from_millis(2100));
     read(&resolved, &layer, 0).unwrap();
     let challenged = registry.seen().iter().filter(|seen| seen.header("authorization").is_none()).count();
     assert_eq!((registry.count("/token"), challenged), (2, 3), "no second challenge was needed");
