@@ -33,7 +33,7 @@ fn root_twenty_containers_survive_the_end_of_every_brig_process() {
     assert!(world.kill_brig_processes() >= 20);
     testkit::eventually("all brig processes are gone", || world.brig_processes().is_empty());
     for i in 0..20 {
-        let answer = world.sh(&format!("busybox wget -T 3 -qO- http://127.0.0.1:{}/", 8000 + i)).ok();
+        let answer = world.sh(&format!("curl -fsS -m 3 http://127.0.0.1:{}/", 8000 + i)).ok();
         assert_eq!(answer, format!("c{i}"));
     }
     assert_eq!(world.brig(["ps", "-q"]).ok().lines().count(), 20);

@@ -22,7 +22,7 @@ fn root_containers_on_the_bridge_reach_each_other_and_the_host() {
     testkit::eventually("the server", || {
         world.brig(["run", "--rm", "tiny", "sh", "-c", &get]).stdout.trim() == "from-web"
     });
-    assert_eq!(world.sh(&format!("busybox wget -qO- http://{address}/")).ok(), "from-web");
+    assert_eq!(world.sh(&format!("curl -fsS -m 3 http://{address}/")).ok(), "from-web");
     let gateway = world.inspect("web", "{{.NetworkSettings.Networks.bridge.Gateway}}");
     world.brig(["run", "--rm", "tiny", "ping", "-c", "1", "-W", "2", &gateway]).ok();
 }
@@ -33,16 +33,16 @@ fn root_published_ports_answer_on_every_address() {
     world.sh("ip link add out type bridge && ip addr add 192.0.2.10/24 dev out && ip link set out up").ok();
     serve(&world, "web", &["-p", "8080:80"], "published");
     for address in ["127.0.0.1", "192.0.2.10"] {
-        let get = format!("busybox wget -T 3 -qO- http://{address}:8080/");
+        let get = format!("curl -fsS -m 3 http://{address}:8080/");
         testkit::eventually(address, || world.sh(&get).stdout.trim() == "published");
     }
     // From another container, by the host's address.
-    let get = "wget -T 3 -qO- http://192.0.2.10:8080/";
+    let get = "timeout 3 wget -qO- http://192.0.2.10:8080/";
     assert_eq!(world.brig(["run", "--rm", "tiny", "sh", "-c", get]).ok(), "published");
     assert_eq!(world.brig(["port", "web", "80"]).ok().lines().next(), Some("0.0.0.0:8080"));
     assert!(world.brig(["ps", "--format", "{{.Ports}}"]).ok().contains("0.0.0.0:8080->80/tcp"));
     world.brig(["rm", "-f", "web"]).ok();
-    world.sh("busybox wget -T 1 -qO- http://127.0.0.1:8080/").exits(1);
+    world.sh("curl -fsS -m 1 http://127.0.0.1:8080/").exits(7);
 }
 
 #[test]
@@ -51,9 +51,9 @@ fn root_a_port_published_on_loopback_is_for_loopback() {
     world.sh("ip link add out type bridge && ip addr add 192.0.2.10/24 dev out && ip link set out up").ok();
     serve(&world, "web", &["-p", "127.0.0.1:8080:80"], "private");
     testkit::eventually("loopback", || {
-        world.sh("busybox wget -T 3 -qO- http://127.0.0.1:8080/").stdout.trim() == "private"
+        world.sh("curl -fsS -m 3 http://127.0.0.1:8080/").stdout.trim() == "private"
     });
-    assert_ne!(world.sh("busybox wget -T 1 -qO- http://192.0.2.10:8080/").code, 0);
+    assert_ne!(world.sh("curl -fsS -m 1 http://192.0.2.10:8080/").code, 0);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn root_a_policy_of_drop_is_not_silent() {
     said.exits(0);
     let reached = || {
         world
-            .brig(["run", "--rm", "tiny", "wget", "-T", "2", "-qO-", "http://192.0.2.10:8080/"])
+            .brig(["run", "--rm", "tiny", "timeout", "3", "wget", "-qO-", "http://192.0.2.10:8080/"])
             .stdout
             .trim()
             == "through"

@@ -190,6 +190,8 @@ impl World {
         let mut pipe = child.stdin.take().expect("standard input is a pipe");
         let typed = input.to_owned();
         let writer = thread::spawn(move || {
+            // What is typed before the program has the terminal is read by the terminal itself: ^Q means go on there.
+            thread::sleep(std::time::Duration::from_millis(1200));
             drop(pipe.write_all(typed.as_bytes()));
             // `script` takes the end of its input for the end of the session.
             thread::sleep(std::time::Duration::from_millis(1500));
