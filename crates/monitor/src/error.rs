@@ -53,7 +53,9 @@ pub enum Error {
         text: String,
     },
     /// A sequence of detach keys cannot be parsed.
-    #[error("invalid detach keys {text:?}: {part:?} is neither one character nor ctrl- and one of a-z @ [ \\ ] ^ _")]
+    #[error(
+        "invalid detach keys {text:?}: {part:?} is neither one character nor ctrl- and one of a-z @ [ \\ ] ^ _"
+    )]
     DetachKeys {
         /// The whole sequence.
         text: String,

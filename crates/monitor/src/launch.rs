@@ -129,7 +129,8 @@ impl Launch {
     /// Writes the record into its run folder.
     pub(crate) fn save(&self) -> Result<()> {
         let path = Self::path(&self.run_dir);
-        let text = serde_json::to_vec(self).map_err(|source| Error::Json { what: format!("{path:?}"), source })?;
+        let text =
+            serde_json::to_vec(self).map_err(|source| Error::Json { what: format!("{path:?}"), source })?;
         fs::write(&path, text).doing(|| format!("write {path:?}"))
     }
 
@@ -158,10 +159,13 @@ mod os_strings {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
         let list = Vec::<Form>::deserialize(deserializer)?;
-        Ok(list.into_iter().map(|form| match form {
-            Form::Text(text) => OsString::from(text),
-            Form::Bytes(bytes) => OsString::from_vec(bytes),
-        }).collect())
+        Ok(list
+            .into_iter()
+            .map(|form| match form {
+                Form::Text(text) => OsString::from(text),
+                Form::Bytes(bytes) => OsString::from_vec(bytes),
+            })
+            .collect())
     }
 }
 

@@ -9,9 +9,13 @@
 //! * [`interact`] joins a [`Session`] with the terminal of the caller.
 //! * [`log`] writes and reads Docker's json-file format.
 
+mod clock;
 pub mod error;
 pub mod launch;
+pub mod log;
 pub mod record;
+mod transport;
+mod wire;
 
 pub use error::{Error, Result};
 pub use launch::{CgroupManager, Launch, LaunchFds, LogSpec, StdinMode};
@@ -306,62 +310,6 @@ pub mod interact {
 
     /// Parses Docker's syntax: `ctrl-p,ctrl-q`, `a,b`, `DEL`.
     pub fn parse_detach_keys(_text: &str) -> Result<Vec<u8>> {
-        later()
-    }
-}
-
-pub mod log {
-    //! Docker's json-file log.
-    use super::*;
-    use std::os::fd::BorrowedFd;
-    use std::time::Duration;
-
-    /// A moment, nanoseconds since 1970.
-    pub type UnixNanos = i128;
-
-    /// What to read.
-    #[derive(Debug, Clone, Copy)]
-    pub struct ReadOptions<'a> {
-        /// Include standard output.
-        pub stdout: bool,
-        /// Include standard error.
-        pub stderr: bool,
-        /// Only the last that many lines.
-        pub tail: Option<u64>,
-        /// Only lines not before this moment.
-        pub since: Option<UnixNanos>,
-        /// Only lines not after this moment.
-        pub until: Option<UnixNanos>,
-        /// Wait for more.
-        pub follow: Option<FollowUntil<'a>>,
-    }
-
-    /// When to stop following.
-    #[derive(Debug, Clone, Copy)]
-    pub enum FollowUntil<'a> {
-        /// When this descriptor is readable (or hung up): what is there is still read.
-        Readable(BorrowedFd<'a>),
-        /// When nothing came for so long.
-        Idle(Duration),
-    }
-
-    /// One line, or a part of a long one.
-    #[derive(Debug)]
-    pub struct Line<'a> {
-        /// Whether it came from standard error.
-        pub stderr: bool,
-        /// When it was read from the container, RFC 3339 as in the file.
-        pub time: &'a str,
-        /// The text, with its newline where it has one.
-        pub text: &'a [u8],
-    }
-
-    /// Calls `each` for every line; `Ok(false)` from it ends the reading.
-    pub fn read(
-        _path: &Path,
-        _options: &ReadOptions<'_>,
-        _each: &mut dyn FnMut(Line<'_>) -> std::io::Result<bool>,
-    ) -> Result<()> {
         later()
     }
 }

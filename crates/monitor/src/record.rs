@@ -136,8 +136,8 @@ fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 }
 
 fn save<T: Serialize>(record: &T, path: &Path, durable: bool) -> Result<()> {
-    let text = serde_json::to_vec(record)
-        .map_err(|source| Error::Json { what: format!("{path:?}"), source })?;
+    let text =
+        serde_json::to_vec(record).map_err(|source| Error::Json { what: format!("{path:?}"), source })?;
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary).doing(|| format!("create {temporary:?}"))?;
     file.write_all(&text).doing(|| format!("write {temporary:?}"))?;

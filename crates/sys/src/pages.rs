@@ -15,6 +15,9 @@ pub struct Pages {
     len: usize,
 }
 
+// SAFETY: the mapping belongs to the value alone; no thread of the process is special to it.
+unsafe impl Send for Pages {}
+
 impl Pages {
     /// Maps `len` bytes; none is resident yet.
     pub fn new(len: usize) -> Result<Self> {
