@@ -110,10 +110,10 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
     let root_path = root_path(spec, &bundle, &request.rootfs)?;
     let mut record = record(spec, request.id, &bundle, &root_path);
     let mut warnings = Vec::new();
-    let group = make_group(spec, request.id, request.cgroup, &mut warnings)?;
-    if let Some(group) = group {
-        record.cgroup = group.paths().clone();
-        undo.group = Some(group);
+    let late_group = request.cgroup == CgroupDriver::Systemd;
+    if !late_group {
+        undo.group = make_group(spec, request.id, request.cgroup, None, &mut warnings)?;
+        record.cgroup = undo.group.as_ref().map(|group| group.paths().clone()).unwrap_or_default();
     }
     // From here on a killed create can be cleaned up by what is recorded.
     dir.save(&record)?;
@@ -141,6 +141,7 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
         root_path,
         no_pivot: request.no_pivot,
         new_user: namespaces.flags & clone_flags::NEWUSER != 0,
+        late_group,
         new_mount: namespaces.new_mount,
         new_cgroup: namespaces.new_cgroup,
         new_time: namespaces.new_time,
@@ -166,6 +167,12 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
     let kept = rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).doing(|| "keep the init's descriptor".into())?;
     undo.process = Some((pid, kept));
 
+    if late_group {
+        undo.group = make_group(spec, request.id, request.cgroup, Some(pid), &mut warnings)?;
+        record.cgroup = undo.group.as_ref().map(|group| group.paths().clone()).unwrap_or_default();
+        dir.save(&record)?;
+        channel.tell(ToInit::Go).doing(|| "let the init go on".into())?;
+    }
     if namespaces.flags & clone_flags::NEWUSER != 0 {
         let maps = |maps: &Option<Vec<LinuxIdMapping>>| maps.clone().unwrap_or_default();
         let users = linux.map(|linux| maps(linux.uid_mappings())).unwrap_or_default();
@@ -397,10 +404,13 @@ fn record(spec: &Spec, id: &str, bundle: &Path, rootfs: &Path) -> Record {
 }
 
 /// Makes the control group and sets its limits. A caller without rights goes on without one, unless limits are asked for.
+///
+/// systemd makes a group around a process: there `pid` is the init, which waits for it.
 fn make_group(
     spec: &Spec,
     id: &str,
     driver: CgroupDriver,
+    pid: Option<i32>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Manager>> {
     let linux = spec.linux().as_ref();
@@ -414,7 +424,7 @@ fn make_group(
     let make = || {
         let layout = Layout::detect()?;
         let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-        Manager::create(&layout, &cgroup::Request { id, cgroups_path, driver, resources })
+        Manager::create(&layout, &cgroup::Request { id, cgroups_path, driver, resources, pid })
     };
     let group = match make() {
         Ok(group) => group,

@@ -17,9 +17,12 @@ mod console;
 mod create;
 pub mod defaults;
 pub mod error;
+mod exec;
+pub mod features;
 mod hooks;
 mod idmap;
 mod init;
+mod lifecycle;
 mod limits;
 mod netdev;
 pub mod plan;
@@ -61,8 +64,8 @@ impl Created {
 }
 
 /// Runs a process inside a running container.
-pub fn exec(_request: ExecRequest<'_>) -> Result<Executed> {
-    Err(Error::unsupported("exec", "it is being written"))
+pub fn exec(request: ExecRequest<'_>) -> Result<Executed> {
+    exec::exec(request)
 }
 
 /// Returns what is recorded of a container, compared with the kernel.
@@ -71,37 +74,42 @@ pub fn state(state_root: &Path, id: &str) -> Result<ContainerState> {
 }
 
 /// Returns the states of all containers, by name. Folders that hold no state yet are left out.
-pub fn list(_state_root: &Path) -> Result<Vec<ContainerState>> {
-    Err(Error::unsupported("list", "it is being written"))
+pub fn list(state_root: &Path) -> Result<Vec<ContainerState>> {
+    lifecycle::list(state_root)
 }
 
 /// Sends a signal to the init, or to every process of the container.
-pub fn kill(_state_root: &Path, _id: &str, _signal: i32, _all: bool) -> Result<()> {
-    Err(Error::unsupported("kill", "it is being written"))
+pub fn kill(state_root: &Path, id: &str, signal: i32, all: bool) -> Result<()> {
+    lifecycle::kill(state_root, id, signal, all)
 }
 
 /// Removes a stopped container: its groups, its state; runs the poststop hooks. With `force` a living one is killed first,
-/// what a crashed create left is removed, and an unknown container is no error.
-pub fn delete(_state_root: &Path, _id: &str, _force: bool) -> Result<()> {
-    Err(Error::unsupported("delete", "it is being written"))
+/// what a crashed create left is removed, and an unknown container is no error. Returns the poststop hooks that failed.
+pub fn delete(state_root: &Path, id: &str, force: bool) -> Result<Vec<String>> {
+    lifecycle::delete(state_root, id, force)
 }
 
 /// Freezes every process of the container.
-pub fn pause(_state_root: &Path, _id: &str) -> Result<()> {
-    Err(Error::unsupported("pause", "it is being written"))
+pub fn pause(state_root: &Path, id: &str) -> Result<()> {
+    lifecycle::freeze(state_root, id, true)
 }
 
 /// Thaws what [`pause`] froze.
-pub fn resume(_state_root: &Path, _id: &str) -> Result<()> {
-    Err(Error::unsupported("resume", "it is being written"))
+pub fn resume(state_root: &Path, id: &str) -> Result<()> {
+    lifecycle::freeze(state_root, id, false)
 }
 
 /// Changes limits of a living container; what `resources` does not name stays.
-pub fn update(_state_root: &Path, _id: &str, _resources: &LinuxResources) -> Result<()> {
-    Err(Error::unsupported("update", "it is being written"))
+pub fn update(state_root: &Path, id: &str, resources: &LinuxResources) -> Result<()> {
+    lifecycle::update(state_root, id, resources)
 }
 
 /// Returns the processes of a container, by the caller's process numbers.
-pub fn ps(_state_root: &Path, _id: &str) -> Result<Vec<i32>> {
-    Err(Error::unsupported("ps", "it is being written"))
+pub fn ps(state_root: &Path, id: &str) -> Result<Vec<i32>> {
+    lifecycle::ps(state_root, id)
+}
+
+/// Measures a container's use of resources.
+pub fn stats(state_root: &Path, id: &str) -> Result<cgroup::Stats> {
+    lifecycle::stats(state_root, id)
 }

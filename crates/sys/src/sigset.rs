@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::io::{Errno, Result};
@@ -52,6 +53,35 @@ pub fn wait() -> Result<Received> {
         let info = info.assume_init();
         let sender = if info.si_code <= 0 || signal == libc::SIGCHLD { info.si_pid() } else { 0 };
         Ok(Received { signal, sender })
+    }
+}
+
+/// Blocks every signal and returns a descriptor from which they are read ([`read_descriptor`]); it does not wait.
+pub fn descriptor() -> Result<OwnedFd> {
+    block_all()?;
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset initialises the set before signalfd reads it; -1 asks for a new descriptor, which is ours alone.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        match libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+            -1 => Err(last_error()),
+            fd => Ok(OwnedFd::from_raw_fd(fd)),
+        }
+    }
+}
+
+/// Reads one signal; `None` when there is none.
+pub fn read_descriptor(descriptor: BorrowedFd<'_>) -> Result<Option<Received>> {
+    let mut bytes = [0; size_of::<libc::signalfd_siginfo>()];
+    match rustix::io::read(descriptor, &mut bytes) {
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error),
+        Ok(length) if length == bytes.len() => {
+            // SAFETY: signalfd_siginfo is plain integers, for which any bytes are valid; the kernel filled all of them.
+            let info: libc::signalfd_siginfo = unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) };
+            Ok(Some(Received { signal: info.ssi_signo as i32, sender: info.ssi_pid as i32 }))
+        }
+        Ok(_) => Err(Errno::IO),
     }
 }
 

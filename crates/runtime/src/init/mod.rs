@@ -29,6 +29,8 @@ use crate::hooks::{self, HookState};
 use crate::plan::{MountKind, Plan, SetupOp};
 use crate::request::Stdio;
 
+pub(crate) use terminal::{Terminal, open_host as open_terminal};
+
 /// Where the root file system comes from, as the init finds it.
 #[derive(Debug)]
 pub(crate) enum RootSource {
@@ -52,6 +54,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) no_pivot: bool,
     pub(crate) join: Vec<(LinuxNamespaceType, OwnedFd)>,
     pub(crate) new_user: bool,
+    /// The group is made around the init, which waits for it.
+    pub(crate) late_group: bool,
     pub(crate) new_mount: bool,
     pub(crate) new_cgroup: bool,
     pub(crate) new_time: bool,
@@ -111,6 +115,9 @@ fn steps(mut setup: Setup<'_>, channel: &Channel) -> Result<std::convert::Infall
 
 /// Enters every namespace, the group and the session that the container lives in.
 fn join_and_split(setup: &mut Setup<'_>, channel: &Channel) -> Result<()> {
+    if setup.late_group {
+        expect(channel, ToInit::Go)?;
+    }
     // The group first: its files were opened by the caller, whose rights they carry; and a cgroup namespace starts at
     // the group in which it is made.
     if let Some(join) = setup.cgroup.take() {

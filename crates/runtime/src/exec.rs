@@ -1,0 +1,288 @@
+//! Running one more process inside a container: one clone, born in the container's group and process namespace, which
+//! enters the other namespaces by the init's descriptor and becomes the program.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use base::{ErrorKind, Kinded};
+use oci::runtime::{LinuxNamespaceType, Spec};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+use sys::process::{Forked, clone_flags, clone3, exit_now};
+
+use crate::cgroup::Join;
+use crate::channel::{Channel, FromInit};
+use crate::create::{kill_and_reap, oom_score, write_pid_file};
+use crate::error::{Doing, Error, Result, part};
+use crate::init::finish::{self, Program};
+use crate::init::{self, Terminal, open_terminal};
+use crate::procfs::Procfs;
+use crate::request::{ExecRequest, Executed, Stdio};
+use crate::state::{Record, Status, is_alive};
+use crate::{console, create, idmap, lifecycle, limits, program, start, validate};
+
+/// What the process needs, prepared before the clone.
+struct Joiner<'a> {
+    init: OwnedFd,
+    kinds: ThreadNameSpaceType,
+    enters_user: bool,
+    cgroup: Option<Join>,
+    stdio: &'a Stdio,
+    window: Option<(u16, u16)>,
+    program: Program,
+}
+
+/// Runs the process that `request` asks for.
+pub(crate) fn exec(request: ExecRequest<'_>) -> Result<Executed> {
+    validate::process(request.process, "process")?;
+    let (dir, record) = lifecycle::recorded(request.state_root, request.id)?;
+    let status = dir.status(&record);
+    let allowed = matches!(status, Status::Created | Status::Running)
+        || (status == Status::Paused && request.ignore_paused);
+    if !allowed {
+        let (id, status) = (request.id.to_owned(), status.to_string());
+        return Err(Error::Status { id, action: "run a process in", status });
+    }
+    if request.process.terminal().unwrap_or(false) != matches!(request.stdio, Stdio::Terminal) {
+        return Err(Error::invalid(
+            "process.terminal",
+            "",
+            "a terminal where the streams are one, and only there",
+        ));
+    }
+    let spec = dir.load_spec()?;
+    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let mut program = program::prepare(request.process, profile, request.seccomp_cache)?;
+    program.preserve_fds = request.preserve_fds;
+    let linux = spec.linux().as_ref();
+    program.personality =
+        linux.and_then(|l| l.personality().as_ref()).map(program::personality).transpose()?;
+    let affinity = request.process.exec_cpu_affinity().as_ref();
+    let set =
+        |text: &Option<String>| text.as_deref().map(|text| program::cpu_set("process.execCPUAffinity", text));
+    let initial = affinity.and_then(|affinity| set(affinity.initial())).transpose()?;
+    program.affinity = affinity.and_then(|affinity| set(affinity.cpu_affinity_final())).transpose()?;
+
+    let init = open_init(&record)?;
+    let (kinds, enters_user) = differing(&record)?;
+    let group = if record.cgroup.is_empty() { None } else { Some(sub_group(&record, request.sub_cgroup)?) };
+    let born_in = group.as_ref().and_then(crate::cgroup::Manager::procs_fd);
+    let cgroup = group
+        .as_ref()
+        .map(|group| {
+            group.join(born_in.is_some()).map_err(|error| part("open the container's cgroup", error))
+        })
+        .transpose()?;
+    let (channel, inner) = Channel::pair().doing(|| "make a socket pair".into())?;
+    let joiner = Joiner {
+        init,
+        kinds: kinds - ThreadNameSpaceType::PROCESS_ID,
+        enters_user,
+        cgroup,
+        stdio: &request.stdio,
+        window: request.console_size.or_else(|| create::console_size(request.process)),
+        program,
+    };
+    let parent = if request.child_of_parent { clone_flags::PARENT } else { 0 };
+    let pid_namespace = kinds.contains(ThreadNameSpaceType::PROCESS_ID);
+    let before = initial.map(|set| (rustix::thread::sched_getaffinity(None), set));
+    if let Some((_, set)) = &before {
+        rustix::thread::sched_setaffinity(None, set).doing(|| "set the first CPU affinity".into())?;
+    }
+    let spawned = spawn(joiner, inner, parent, born_in, pid_namespace);
+    if let Some((Ok(old), _)) = before {
+        rustix::thread::sched_setaffinity(None, &old).doing(|| "restore the CPU affinity".into())?;
+    }
+    let (pid, pidfd) = spawned?;
+    let finished = converse(&channel, &spec, &record, pid, &request);
+    match finished {
+        Ok((console, warnings)) => Ok(Executed { pid, pidfd, console, warnings }),
+        Err(error) => {
+            kill_and_reap(pidfd.as_fd());
+            Err(error)
+        }
+    }
+}
+
+fn open_init(record: &Record) -> Result<OwnedFd> {
+    let what = || format!("open the init of container {:?}", record.id);
+    let pid = Pid::from_raw(record.pid).ok_or(rustix::io::Errno::SRCH).doing(what)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).doing(what)?;
+    if !is_alive(record.pid, record.start_time) {
+        return Err(rustix::io::Errno::SRCH).doing(what);
+    }
+    Ok(pidfd)
+}
+
+fn sub_group(record: &Record, sub: Option<&std::path::Path>) -> Result<crate::cgroup::Manager> {
+    let Some(sub) = sub else { return lifecycle::group(record) };
+    let normal = |part: std::path::Component<'_>| {
+        matches!(part, std::path::Component::Normal(_) | std::path::Component::RootDir)
+    };
+    if !sub.components().all(normal) {
+        return Err(Error::invalid("cgroup", sub.to_string_lossy(), "a path below the container's group"));
+    }
+    let sub = sub.strip_prefix("/").unwrap_or(sub);
+    let mut paths = record.cgroup.clone();
+    paths.v1.values_mut().chain(paths.unified.iter_mut()).for_each(|path| path.push(sub));
+    let missing = paths.v1.values().chain(paths.unified.iter()).find(|path| !path.is_dir());
+    if let Some(path) = missing {
+        return Err(Error::invalid("cgroup", path.to_string_lossy(), "a group that exists"));
+    }
+    crate::cgroup::Manager::attach(&paths).map_err(|error| part("open the group", error))
+}
+
+const KINDS: [(&str, LinuxNamespaceType, ThreadNameSpaceType); 8] = [
+    ("user", LinuxNamespaceType::User, ThreadNameSpaceType::USER),
+    ("mnt", LinuxNamespaceType::Mount, ThreadNameSpaceType::MOUNT),
+    ("pid", LinuxNamespaceType::Pid, ThreadNameSpaceType::PROCESS_ID),
+    ("net", LinuxNamespaceType::Network, ThreadNameSpaceType::NETWORK),
+    ("ipc", LinuxNamespaceType::Ipc, ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION),
+    ("uts", LinuxNamespaceType::Uts, ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME),
+    ("cgroup", LinuxNamespaceType::Cgroup, ThreadNameSpaceType::CONTROL_GROUP),
+    ("time", LinuxNamespaceType::Time, ThreadNameSpaceType::TIME),
+];
+
+/// Returns the namespaces that the init has and we have not. Our own cannot be entered again (a user namespace refuses).
+fn differing(record: &Record) -> Result<(ThreadNameSpaceType, bool)> {
+    let proc = Procfs::host().doing(|| "open /proc".into())?;
+    let own = rustix::process::getpid();
+    let mut kinds = ThreadNameSpaceType::empty();
+    for (name, kind, flag) in KINDS {
+        let theirs = match proc.namespace(&format!("{}/ns/{name}", record.pid)) {
+            Ok(theirs) => theirs,
+            // A kernel without this kind.
+            Err(rustix::io::Errno::NOENT) => continue,
+            Err(error) => return Err(error).doing(|| format!("open the container's {kind} namespace")),
+        };
+        let ours =
+            proc.namespace(&format!("{own}/ns/{name}")).doing(|| format!("open the own {kind} namespace"))?;
+        if !crate::binds::same_file(&theirs, &ours) {
+            kinds |= flag;
+        }
+    }
+    Ok((kinds, kinds.contains(ThreadNameSpaceType::USER)))
+}
+
+fn spawn(
+    joiner: Joiner<'_>,
+    channel: Channel,
+    flags: u64,
+    group: Option<BorrowedFd<'_>>,
+    pid_namespace: bool,
+) -> Result<(i32, OwnedFd)> {
+    // Everybody inside sees the new process at once: it must be hidden before it exists (CVE-2016-9962).
+    init::not_dumpable()?;
+    let home = match pid_namespace {
+        true => Some(enter_pid_namespace_of(&joiner.init)?),
+        false => None,
+    };
+    let forked = clone3(flags, group).doing(|| "make a process in the container (clone3)".into());
+    if let (Some(home), Ok(Forked::Parent { .. }) | Err(_)) = (&home, &forked) {
+        rustix::thread::move_into_link_name_space(home.as_fd(), None)
+            .doing(|| "return to the own process namespace".into())?;
+    }
+    match forked? {
+        Forked::Child => run(joiner, &channel),
+        Forked::Parent { pid, pidfd } => Ok((pid, pidfd)),
+    }
+}
+
+/// Has the next child be born in the process namespace of `init`; returns the way back.
+fn enter_pid_namespace_of(init: &OwnedFd) -> Result<OwnedFd> {
+    let pid = rustix::process::getpid();
+    let proc = Procfs::host().doing(|| "open /proc".into())?;
+    let home = proc.namespace(&format!("{pid}/ns/pid")).doing(|| "open the own process namespace".into())?;
+    move_into_thread_name_spaces(init.as_fd(), ThreadNameSpaceType::PROCESS_ID)
+        .doing(|| "join the container's pid namespace".into())?;
+    Ok(home)
+}
+
+fn run(joiner: Joiner<'_>, channel: &Channel) -> ! {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| steps(joiner, channel)));
+    let (kind, text) = match outcome {
+        Ok(Ok(never)) => match never {},
+        Ok(Err(error)) => (error.kind(), base::error::render_chain(&error)),
+        Err(_) => (ErrorKind::Internal, "the process panicked before its exec".to_owned()),
+    };
+    // The parent may be gone; there is nobody else to tell.
+    let _ = channel.report(&FromInit::Failed(kind, text));
+    exit_now(match kind {
+        ErrorKind::CommandNotFound => 127,
+        ErrorKind::CommandNotExecutable => 126,
+        _ => 1,
+    })
+}
+
+fn steps(joiner: Joiner<'_>, channel: &Channel) -> Result<Infallible> {
+    let Joiner { init, kinds, enters_user, cgroup, stdio, window, program } = joiner;
+    if let Some(join) = cgroup {
+        join.join_current().doing(|| "join the container's cgroup".into())?;
+    }
+    if !kinds.is_empty() {
+        move_into_thread_name_spaces(init.as_fd(), kinds)
+            .doing(|| "join the container's namespaces".into())?;
+    }
+    drop(init);
+    if enters_user {
+        idmap::become_root().doing(|| "become root of the user namespace".into())?;
+        init::not_dumpable()?;
+    }
+    rustix::process::setsid().doing(|| "start a session".into())?;
+    let slave = match stdio {
+        Stdio::Terminal => {
+            let Terminal { master, slave } = open_terminal(window)?;
+            rustix::fs::fchown(&slave, Some(rustix::process::Uid::from_raw(program.uid)), None)
+                .doing(|| "give the terminal to the user".into())?;
+            channel.report(&FromInit::Console(master)).doing(|| "hand the terminal over".into())?;
+            Some(slave)
+        }
+        _ => None,
+    };
+    for warning in finish::stdio(stdio, slave, program.uid)? {
+        channel.report(&FromInit::Warning(warning)).doing(|| "report to the runtime".into())?;
+    }
+    channel.report(&FromInit::Ready).doing(|| "report to the runtime".into())?;
+    if channel.hear().doing(|| "hear from the runtime".into())?.is_none() {
+        let text = "the runtime went away before the process ran".into();
+        return Err(Error::Inside { kind: ErrorKind::Internal, text });
+    }
+    finish::exec(program, channel)
+}
+
+/// Serves the process until its program runs.
+fn converse(
+    channel: &Channel,
+    spec: &Spec,
+    record: &Record,
+    pid: i32,
+    request: &ExecRequest<'_>,
+) -> Result<(Option<OwnedFd>, Vec<String>)> {
+    let mut warnings = limits::raise(pid, request.process.rlimits().as_deref().unwrap_or_default());
+    warnings.extend(oom_score(pid, request.process.oom_score_adj())?);
+    let mut console = None;
+    while let Some(message) = channel.listen().doing(|| "hear from the process".into())? {
+        match message {
+            FromInit::Console(master) => match request.console_socket {
+                Some(path) => console::send(path, &master)?,
+                None => console = Some(master),
+            },
+            FromInit::Warning(text) => warnings.push(text),
+            FromInit::Failed(kind, text) => return Err(Error::Inside { kind, text }),
+            FromInit::Listener(listener) => {
+                let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+                if let Some(profile) = profile {
+                    start::deliver_listener(profile, record, pid, listener)?;
+                }
+            }
+            FromInit::Ready => {
+                if let Some(path) = request.pid_file {
+                    write_pid_file(path, pid)?;
+                }
+                channel.tell(crate::channel::ToInit::Start).doing(|| "let the process go on".into())?;
+            }
+            FromInit::RunHooks | FromInit::Child(..) => {}
+        }
+    }
+    Ok((console, warnings))
+}
