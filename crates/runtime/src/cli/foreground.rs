@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitOptions, waitpid};
+use rustix::process::{Signal, WaitOptions, wait};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 use crate::error::{Doing, Result};
@@ -91,7 +91,7 @@ impl Watch {
 /// Reaps what has ended, orphans that came to us too; returns the exit code once the process `init` has.
 fn reap(init: i32) -> Result<Option<ExitCode>> {
     loop {
-        let ended = match waitpid(None, WaitOptions::NOHANG) {
+        let ended = match wait(WaitOptions::NOHANG) {
             Ok(Some(ended)) => ended,
             Ok(None) => return Ok(None),
             Err(Errno::INTR) => continue,

@@ -3,7 +3,7 @@
 //! It is the image that already runs, so nothing of the host is executed or mounted inside. It has the rights, the
 //! filter and the root of the user's program, and is not dumpable.
 
-use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use sys::process::{Forked, clone3, exit_now, kill};
 
 use crate::error::{Doing, Result};
@@ -47,7 +47,7 @@ fn serve(child: i32) -> ! {
 
 /// Reaps everything that has ended; ends with the program's own status.
 fn reap(child: i32) {
-    while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if Pid::from_raw(child) == Some(pid) {
             end(status);
         }
