@@ -105,6 +105,10 @@ fn repair(socket: &Socket, config: &BridgeConfig, bridge: &Link) -> Result<()> {
     }
     for (ip, prefix) in missing {
         link::new_address(&mut batch, bridge.index, ip, prefix);
+        // It goes where IPv6 addresses go, when the link goes down, and so comes with them.
+        if ip.is_ipv6() {
+            link::new_loopback_route(&mut batch, bridge.index);
+        }
     }
     if batch.count() == 0 {
         return Ok(());

@@ -54,19 +54,19 @@ pub enum Error {
         /// What is allowed.
         wanted: &'static str,
     },
+    /// The host cannot do this.
+    #[error("cannot {attempt}: {why}")]
+    Unsupported {
+        /// What was attempted.
+        attempt: String,
+        /// What the host lacks, and what to do instead.
+        why: &'static str,
+    },
     /// A link of that name exists and is something else.
     #[error("cannot use {name:?} as a bridge: a link of that name exists and is no bridge")]
     NoBridge {
         /// The name of the link.
         name: String,
-    },
-    /// The kernel's answer makes no sense.
-    #[error("cannot read the kernel's answer to {request:?}: {fault}")]
-    Answer {
-        /// The request.
-        request: &'static str,
-        /// What is wrong with the answer.
-        fault: &'static str,
     },
 }
 
@@ -85,8 +85,8 @@ impl Kinded for Error {
             },
             Self::PortTaken { .. } | Self::NoFreePort { .. } => ErrorKind::Conflict,
             Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::NoBridge { .. } => ErrorKind::Conflict,
-            Self::Answer { .. } => ErrorKind::Internal,
         }
     }
 }

@@ -27,8 +27,8 @@ pub use attach::{Attachment, attach, create_netns, detach, host_ifname};
 pub use bridge::{BridgeConfig, ensure_bridge, ipv6_available, remove_bridge};
 pub use error::{Error, Result};
 pub use firewall::{
-    FirewallState, PortElement, ensure_firewall, firewall_warnings, list_published, publish, teardown_all,
-    teardown_firewall, unpublish,
+    Firewall, FirewallState, PortElement, ensure_firewall, firewall_warnings, list_published, publish,
+    teardown_all, teardown_firewall, unpublish,
 };
 pub use ports::{Protocol, PublishedPort, choose_port, ephemeral_range, port_is_free};
 pub use routes::{Route, host_routes};

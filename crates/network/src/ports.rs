@@ -163,8 +163,8 @@ fn bind_for_a_moment(protocol: Protocol, address: SocketAddr) -> Result<(), Errn
 /// Names the process that holds a port, as far as `/proc` tells.
 fn holder(protocol: Protocol, port: u16) -> Option<String> {
     let tables: &[&str] = match protocol {
-        Protocol::Tcp => &["/proc/net/tcp", "/proc/net/tcp6"],
-        Protocol::Udp => &["/proc/net/udp", "/proc/net/udp6"],
+        Protocol::Tcp => &["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"],
+        Protocol::Udp => &["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"],
         Protocol::Sctp => return None,
     };
     let inode =

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::encode::{Transaction, comment, kind, put, put_dump, read_comment};
+use super::encode::{Transaction, comment, kind, put, read_comment};
 use super::plan::{Family, MARKER, claims, to_address, to_port};
 use crate::netlink::link::{address, octets};
 use crate::netlink::wire::{Attributes, Batch, attribute, attributes, flags};
@@ -76,7 +76,7 @@ fn elements_to(port: &PublishedPort, host: IpAddr, guest: IpAddr) -> Vec<Element
     let family = Family::of(host);
     let element = |set, ports: &RangeInclusive<u16>, data| Element {
         set,
-        key: key(first(host), port.protocol, *ports.start()),
+        key: key(host, port.protocol, *ports.start()),
         key_end: key(last(host), port.protocol, *ports.end()),
         data,
     };
@@ -101,10 +101,6 @@ fn key(ip: IpAddr, protocol: Protocol, port: u16) -> Vec<u8> {
     key.extend_from_slice(&port.to_be_bytes());
     key.extend_from_slice(&[0; 2]);
     key
-}
-
-fn first(host: IpAddr) -> IpAddr {
-    host
 }
 
 /// Returns the end of the interval of addresses: all of them for the unspecified one.
@@ -134,11 +130,7 @@ pub(crate) fn add(transaction: &mut Transaction, table: &str, owner: &str, eleme
 }
 
 /// Adds: these elements leave their sets.
-pub(crate) fn remove<'a>(
-    transaction: &mut Transaction,
-    table: &str,
-    elements: impl IntoIterator<Item = &'a Element>,
-) {
+pub(crate) fn remove(transaction: &mut Transaction, table: &str, elements: &[&Element]) {
     for element in elements {
         transaction.message(kind::DELETE_ELEMENT, 0, |m| {
             put_list(m, table, element.set, |m| put_interval(m, element))
@@ -214,11 +206,6 @@ fn read_claim(element: &[u8]) -> Option<PortElement> {
         host_ip: address(&key[..protocol])?,
         host_ports: port(key)?..=port(end)?,
     })
-}
-
-/// Adds the question for all chains of all tables.
-pub(crate) fn ask_chains(batch: &mut Batch) {
-    put_dump(batch, kind::GET_CHAIN, |_| {});
 }
 
 #[cfg(test)]

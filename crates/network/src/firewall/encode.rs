@@ -133,7 +133,7 @@ impl Transaction {
         flags: u16,
         body: impl FnOnce(&mut Attributes<'_>),
     ) {
-        self.batch.message(SUBSYSTEM << 8 | kind, flags, &[family, 0, 0, 0], body);
+        put_of(&mut self.batch, family, kind, flags, body);
     }
 
     /// Ends it.
@@ -145,7 +145,18 @@ impl Transaction {
 
 /// Adds a message about family `inet` outside of a transaction, as questions are asked; returns its number.
 pub(crate) fn put(batch: &mut Batch, kind: u16, flags: u16, body: impl FnOnce(&mut Attributes<'_>)) -> u32 {
-    batch.message(SUBSYSTEM << 8 | kind, flags, &[INET, 0, 0, 0], body)
+    put_of(batch, INET, kind, flags, body)
+}
+
+/// The same about another family (`NFPROTO_*`).
+pub(crate) fn put_of(
+    batch: &mut Batch,
+    family: u8,
+    kind: u16,
+    flags: u16,
+    body: impl FnOnce(&mut Attributes<'_>),
+) -> u32 {
+    batch.message(SUBSYSTEM << 8 | kind, flags, &[family, 0, 0, 0], body)
 }
 
 /// Adds a question about every family.
@@ -347,6 +358,12 @@ fn put_link(m: &mut Attributes<'_>, key: u32, not: Not, link: &str) {
     name[..link.len()].copy_from_slice(link.as_bytes());
     meta(m, key, REG_1);
     compare(m, if not == Not::Is { EQUAL } else { NOT_EQUAL }, &name);
+}
+
+/// Compares only the first bytes of the name of a link, as iptables does it: with the NUL for a whole name.
+pub(crate) fn put_link_name(m: &mut Attributes<'_>, key: u32, bytes: &[u8]) {
+    meta(m, key, REG_1);
+    compare(m, EQUAL, bytes);
 }
 
 fn put_family(m: &mut Attributes<'_>, family: Family) {

@@ -1,11 +1,19 @@
 //! What others' rules do to our packets: a chain on the way through that drops what nobody accepted cuts containers
 //! off, whatever our own table says.
+//!
+//! Docker is the usual one. It drops by policy and offers a chain for rules of others, `DOCKER-USER`; there Brig puts
+//! its own, tagged with the name of its table, and takes them out again. In no other chain of others it writes: for
+//! those it says what to run.
 
-use crate::error::{Attempt, Result};
-use crate::netlink::Socket;
-use crate::netlink::wire::{Batch, attribute, be32_at, text};
+use std::collections::BTreeMap;
+use std::io;
 
-use super::element::ask_chains;
+use rustix::io::Errno;
+
+use super::commit;
+use super::encode::{self, Transaction, comment, expression, kind, put_verdict, read_comment};
+use crate::netlink::wire::{Attributes, Batch, attribute, attributes, be32_at, flags, text};
+use crate::netlink::{Answers, Socket};
 
 const CHAIN_TABLE: u16 = 1;
 const CHAIN_NAME: u16 = 3;
@@ -14,41 +22,197 @@ const CHAIN_POLICY: u16 = 5;
 const HOOK_NUMBER: u16 = 1;
 const HOOK_FORWARD: u32 = 2;
 const POLICY_DROP: u32 = 0;
+const RULE_TABLE: u16 = 1;
+const RULE_CHAIN: u16 = 2;
+const RULE_HANDLE: u16 = 3;
+const RULE_EXPRESSIONS: u16 = 4;
+const RULE_USERDATA: u16 = 7;
+const EXPRESSION_NAME: u16 = 1;
+const EXPRESSION_DATA: u16 = 2;
+const META_IN_NAME: u32 = 6;
+const META_OUT_NAME: u32 = 7;
+const ACCEPT: u32 = 1;
+/// `NFT_RETURN`.
+const RETURN: u32 = (-5_i32) as u32;
+
+const USER_TABLE: &str = "filter";
+const USER_CHAIN: &str = "DOCKER-USER";
+/// `NFPROTO_IPV4` and `NFPROTO_IPV6`.
+const USER_FAMILIES: [u8; 2] = [2, 10];
+
+/// One of our rules in a chain for users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct UserRule {
+    /// The link by which the packet comes.
+    from: Option<Pattern>,
+    /// The link by which it leaves.
+    to: Option<Pattern>,
+    verdict: u32,
+}
+
+/// A link by its name, or all that begin with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Pattern {
+    Name(String),
+    Prefix(&'static str),
+}
+
+/// Decides what the chain for users holds for these bridges. What goes to a network of Docker's, Docker judges as if we
+/// had said nothing; what goes to ours, our own table judges besides.
+fn user_rules(bridges: &[&str]) -> Vec<UserRule> {
+    let of = |bridge: &&str| {
+        let name = || Some(Pattern::Name((*bridge).to_owned()));
+        let docker0 = Some(Pattern::Name("docker0".into()));
+        [
+            UserRule { from: None, to: name(), verdict: ACCEPT },
+            UserRule { from: name(), to: docker0, verdict: RETURN },
+            UserRule { from: name(), to: Some(Pattern::Prefix("br-")), verdict: RETURN },
+            UserRule { from: name(), to: None, verdict: ACCEPT },
+        ]
+    };
+    bridges.iter().flat_map(of).collect()
+}
+
+/// Returns the comment of our rules: the table that they belong to, and a fingerprint.
+fn tag(table: &str, bridges: &[&str]) -> String {
+    format!("{table} {:08x}", crate::ipam::fnv1a(format!("{:?}", user_rules(bridges)).as_bytes()) as u32)
+}
+
+/// Makes sure that the chains for users, where there are any, let the packets of these bridges pass.
+pub(super) fn ensure_user_rules(socket: &Socket, table: &str, bridges: &[&str]) -> io::Result<()> {
+    let tag = tag(table, bridges);
+    let wanted = user_rules(bridges);
+    for family in present(socket)? {
+        let ours = tagged(socket, family, table)?;
+        if ours.len() == wanted.len() && ours.iter().all(|(_, found)| *found == tag) {
+            continue;
+        }
+        commit(socket, |transaction| {
+            delete_rules(transaction, family, &ours);
+            // Each goes to the top, so the last one first.
+            for rule in wanted.iter().rev() {
+                put_rule(transaction, family, rule, &tag);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Takes our rules out of the chains for users.
+pub(super) fn remove_user_rules(socket: &Socket, table: &str) -> io::Result<()> {
+    for family in present(socket)? {
+        let ours = tagged(socket, family, table)?;
+        if !ours.is_empty() {
+            commit(socket, |transaction| delete_rules(transaction, family, &ours))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the families that have a chain for users.
+fn present(socket: &Socket) -> io::Result<Vec<u8>> {
+    let mut batch = Batch::new();
+    let ask = |m: &mut Attributes<'_>| encode::put_chain_name(m, USER_TABLE, USER_CHAIN);
+    let asked =
+        USER_FAMILIES.map(|family| (encode::put_of(&mut batch, family, kind::GET_CHAIN, 0, ask), family));
+    let answers = crate::bridge::all_but(socket.exchange(&batch), &[Errno::NOENT])?;
+    let found = |sequence| answers.objects().any(|message| message.sequence == sequence);
+    Ok(asked.into_iter().filter(|(sequence, _)| found(*sequence)).map(|(_, family)| family).collect())
+}
+
+/// Returns our rules in a chain for users: handle and comment.
+fn tagged(socket: &Socket, family: u8, table: &str) -> io::Result<Vec<(Vec<u8>, String)>> {
+    let answers = rules_of(socket, family, USER_TABLE, USER_CHAIN)?;
+    let read = |body: &[u8]| {
+        let attributes = body.get(4..)?;
+        let comment = attribute(attributes, RULE_USERDATA).and_then(read_comment)?;
+        let ours = comment.split_once(' ').is_some_and(|(owner, _)| owner == table);
+        ours.then(|| Some((attribute(attributes, RULE_HANDLE)?.to_vec(), comment.to_owned())))?
+    };
+    Ok(answers.objects().filter_map(|message| read(message.body)).collect())
+}
+
+fn rules_of(socket: &Socket, family: u8, table: &str, chain: &str) -> io::Result<Answers> {
+    let mut batch = Batch::new();
+    encode::put_of(&mut batch, family, kind::GET_RULE, flags::DUMP, |m| {
+        m.text(RULE_TABLE, table).text(RULE_CHAIN, chain);
+    });
+    crate::bridge::all_but(socket.exchange(&batch), &[Errno::NOENT])
+}
+
+fn delete_rules(transaction: &mut Transaction, family: u8, rules: &[(Vec<u8>, String)]) {
+    for (handle, _) in rules {
+        transaction.message_of(family, kind::DELETE_RULE, 0, |m| {
+            m.text(RULE_TABLE, USER_TABLE).text(RULE_CHAIN, USER_CHAIN).bytes(RULE_HANDLE, handle);
+        });
+    }
+}
+
+/// Inserts a rule in just the form that iptables writes, so that it can read the chain.
+fn put_rule(transaction: &mut Transaction, family: u8, rule: &UserRule, tag: &str) {
+    transaction.message_of(family, kind::NEW_RULE, flags::CREATE, |m| {
+        m.text(RULE_TABLE, USER_TABLE).text(RULE_CHAIN, USER_CHAIN);
+        m.nest(RULE_EXPRESSIONS, |m| {
+            for (key, pattern) in [(META_IN_NAME, &rule.from), (META_OUT_NAME, &rule.to)] {
+                match pattern {
+                    Some(Pattern::Name(name)) => {
+                        encode::put_link_name(m, key, &[name.as_bytes(), &[0]].concat())
+                    }
+                    Some(Pattern::Prefix(prefix)) => encode::put_link_name(m, key, prefix.as_bytes()),
+                    None => {}
+                }
+            }
+            expression(m, "counter", |m| {
+                m.bytes(1, &[0; 8]).bytes(2, &[0; 8]);
+            });
+            put_verdict(m, rule.verdict, None);
+        });
+        m.bytes(RULE_USERDATA, &comment(tag));
+    });
+}
 
 /// A chain of another that drops forwarded packets by policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Dropping {
-    family: &'static str,
+    family: u8,
     table: String,
     chain: String,
 }
 
-/// Returns what keeps packets from or to containers although Brig's own table lets them pass; empty when nothing does.
-pub fn firewall_warnings(table: &str, bridges: &[&str]) -> Result<Vec<String>> {
-    let what = || "read the host's firewall".to_owned();
-    let socket = Socket::netfilter().attempt(what)?;
+/// What a rule of another does, as far as it concerns us.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Foreign {
+    from: Option<String>,
+    to: Option<String>,
+    accepts: bool,
+    goes_to: Option<String>,
+}
+
+/// Returns what keeps packets from or to the containers of `bridges` although the table `table` lets them pass, with
+/// what to run against it; empty when nothing does.
+pub(super) fn warnings(socket: &Socket, table: &str, bridges: &[&str]) -> io::Result<Vec<String>> {
     let mut batch = Batch::new();
-    ask_chains(&mut batch);
-    let answers = socket.request(&batch).attempt(what)?;
-    let dropping = answers
-        .objects()
-        .filter_map(|message| read_dropping(message.body))
-        .filter(|chain| chain.table != table);
-    Ok(dropping.map(|chain| render(&chain, bridges)).collect())
+    encode::put_dump(&mut batch, kind::GET_CHAIN, |_| {});
+    let answers = socket.request(&batch)?;
+    let dropping: Vec<Dropping> =
+        answers.objects().filter_map(|message| read_dropping(message.body)).collect();
+    let mut warnings = Vec::new();
+    for chain in dropping.iter().filter(|chain| chain.table != table) {
+        let rules = reachable(socket, chain)?;
+        warnings.extend(
+            bridges.iter().filter(|bridge| !lets_pass(&rules, bridge)).map(|bridge| render(chain, bridge)),
+        );
+    }
+    Ok(warnings)
 }
 
 fn read_dropping(body: &[u8]) -> Option<Dropping> {
-    let family = match body.first()? {
-        1 => "inet",
-        2 => "ip",
-        10 => "ip6",
-        _ => return None,
-    };
     let attributes = body.get(4..)?;
     let hook = be32_at(attribute(attribute(attributes, CHAIN_HOOK)?, HOOK_NUMBER)?, 0)?;
     let policy = be32_at(attribute(attributes, CHAIN_POLICY)?, 0)?;
     let name = |kind| attribute(attributes, kind).map(|name| text(name).to_owned());
-    let dropping = hook == HOOK_FORWARD && policy == POLICY_DROP;
+    let family = *body.first()?;
+    let dropping = family_word(family).is_some() && hook == HOOK_FORWARD && policy == POLICY_DROP;
     if dropping {
         Some(Dropping { family, table: name(CHAIN_TABLE)?, chain: name(CHAIN_NAME)? })
     } else {
@@ -56,10 +220,130 @@ fn read_dropping(body: &[u8]) -> Option<Dropping> {
     }
 }
 
-fn render(chain: &Dropping, bridges: &[&str]) -> String {
+fn family_word(family: u8) -> Option<&'static str> {
+    match family {
+        1 => Some("inet"),
+        2 => Some("ip"),
+        10 => Some("ip6"),
+        _ => None,
+    }
+}
+
+/// Returns the rules of a chain and of all chains that it leads to.
+fn reachable(socket: &Socket, chain: &Dropping) -> io::Result<Vec<Foreign>> {
+    let mut chains: BTreeMap<String, Vec<Foreign>> = BTreeMap::new();
+    let mut open = vec![chain.chain.clone()];
+    while let Some(name) = open.pop() {
+        if chains.contains_key(&name) {
+            continue;
+        }
+        let answers = rules_of(socket, chain.family, &chain.table, &name)?;
+        let rules: Vec<Foreign> =
+            answers.objects().filter_map(|message| read_foreign(message.body)).collect();
+        open.extend(rules.iter().filter_map(|rule| rule.goes_to.clone()));
+        chains.insert(name, rules);
+    }
+    Ok(chains.into_values().flatten().collect())
+}
+
+/// Tells whether some rule accepts what comes by `bridge` and some rule what leaves by it.
+fn lets_pass(rules: &[Foreign], bridge: &str) -> bool {
+    let only = |rule: &Foreign, from: Option<&str>, to: Option<&str>| {
+        rule.accepts && rule.from.as_deref() == from && rule.to.as_deref() == to
+    };
+    rules.iter().any(|rule| only(rule, Some(bridge), None))
+        && rules.iter().any(|rule| only(rule, None, Some(bridge)))
+}
+
+fn read_foreign(body: &[u8]) -> Option<Foreign> {
+    let mut rule = Foreign::default();
+    let mut key = 0;
+    for (_, element) in attributes(attribute(body.get(4..)?, RULE_EXPRESSIONS)?) {
+        let data = attribute(element, EXPRESSION_DATA).unwrap_or_default();
+        match attribute(element, EXPRESSION_NAME).map(text)? {
+            "meta" => key = attribute(data, 2).and_then(|value| be32_at(value, 0))?,
+            "cmp" => {
+                let name = attribute(data, 3)
+                    .and_then(|value| attribute(value, 1))
+                    .map(|value| text(value).to_owned());
+                match key {
+                    META_IN_NAME => rule.from = name,
+                    META_OUT_NAME => rule.to = name,
+                    _ => {}
+                }
+            }
+            "immediate" => {
+                let verdict = attribute(data, 2).and_then(|value| attribute(value, 2)).unwrap_or_default();
+                rule.accepts = attribute(verdict, 1).and_then(|value| be32_at(value, 0)) == Some(ACCEPT);
+                rule.goes_to = attribute(verdict, 2).map(|name| text(name).to_owned());
+            }
+            _ => {}
+        }
+    }
+    Some(rule)
+}
+
+fn render(chain: &Dropping, bridge: &str) -> String {
     let Dropping { family, table, chain } = chain;
+    let word = family_word(*family).unwrap_or_default();
+    let program = if *family == 10 { "ip6tables" } else { "iptables" };
+    let by_iptables = table == "filter" && chain == "FORWARD" && *family != 1;
+    let remedy = if by_iptables {
+        format!("{program} -I FORWARD -i {bridge} -j ACCEPT; {program} -I FORWARD -o {bridge} -j ACCEPT")
+    } else {
+        format!(
+            "nft insert rule {word} {table} {chain} iifname {bridge} accept; nft insert rule {word} {table} {chain} oifname {bridge} accept"
+        )
+    };
     format!(
-        "the firewall chain {family} {table} {chain} drops forwarded packets by policy; containers on {} may be cut off",
-        bridges.join(", ")
+        "the firewall chain \"{word} {table} {chain}\" of another program drops what containers on {bridge} send and receive; to let it pass, run: {remedy}"
     )
+}
+
+/// Tells that the older iptables has a filter table, whose policy netlink does not show.
+pub(super) fn legacy_warning(bridges: &[&str]) -> Option<String> {
+    // The file exists only where the older iptables is in the kernel.
+    let tables = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names").ok()?;
+    let used = tables.lines().any(|table| table == "filter");
+    used.then(|| {
+        let rules = bridges.iter().map(|bridge| {
+            format!("iptables-legacy -I FORWARD -i {bridge} -j ACCEPT; iptables-legacy -I FORWARD -o {bridge} -j ACCEPT")
+        });
+        let rules: Vec<String> = rules.collect();
+        format!("the host also uses the older iptables; if its chain FORWARD drops what containers send, run: {}", rules.join("; "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_to_dockers_networks_docker_judges() {
+        let rules = user_rules(&["brig0"]);
+        let brig0 = Some(Pattern::Name("brig0".into()));
+        assert_eq!(rules[0], UserRule { from: None, to: brig0.clone(), verdict: ACCEPT });
+        assert_eq!(rules[1].verdict, RETURN);
+        assert_eq!(
+            rules[2],
+            UserRule { from: brig0.clone(), to: Some(Pattern::Prefix("br-")), verdict: RETURN }
+        );
+        assert_eq!(rules[3], UserRule { from: brig0, to: None, verdict: ACCEPT });
+        assert_ne!(tag("brig", &["brig0"]), tag("brig", &["brig1"]));
+    }
+
+    #[test]
+    fn both_directions_must_pass() {
+        let rule = |from: Option<&str>, to: Option<&str>| Foreign {
+            from: from.map(str::to_owned),
+            to: to.map(str::to_owned),
+            accepts: true,
+            goes_to: None,
+        };
+        let (out, back) = (rule(Some("brig0"), None), rule(None, Some("brig0")));
+        assert!(lets_pass(&[out.clone(), back.clone()], "brig0"));
+        assert!(!lets_pass(&[out.clone()], "brig0"));
+        assert!(!lets_pass(&[out.clone(), back], "brig1"));
+        assert!(!lets_pass(&[out, rule(Some("lo"), Some("brig0"))], "brig0"));
+    }
 }

@@ -7,14 +7,14 @@ mod foreign;
 pub mod plan;
 
 use std::io;
+use std::net::Ipv6Addr;
 
 use rustix::io::Errno;
 
 pub use element::PortElement;
-pub use foreign::firewall_warnings;
-pub use plan::{Ruleset, plan};
+pub use plan::{Host, Ruleset, plan};
 
-use crate::bridge::{BridgeConfig, all_but, check_name, remove_bridge};
+use crate::bridge::{BridgeConfig, all_but, check_name, read_sysctl, remove_bridge};
 use crate::conntrack;
 use crate::error::{Attempt, Error, Result};
 use crate::netlink::wire::{Batch, attribute, be32_at};
@@ -27,7 +27,7 @@ use plan::Family;
 /// How often a transaction that met another one is tried again.
 const RETRIES: usize = 64;
 
-/// What [`ensure_firewall`] found.
+/// What [`Firewall::ensure`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirewallState {
     /// All was in place.
@@ -38,32 +38,248 @@ pub enum FirewallState {
     Rebuilt,
 }
 
-/// Makes sure that the table `table` holds what these bridges need.
+/// One table of Brig's and the socket by which it is changed.
 ///
-/// One question when all is in place. Published ports survive unless the table itself was gone.
-pub fn ensure_firewall(table: &str, bridges: &[BridgeConfig]) -> Result<FirewallState> {
-    check_table(table)?;
-    for bridge in bridges {
-        check_name("bridge name", &bridge.name)?;
+/// When elements were removed (by [`Firewall::withdraw`], [`Firewall::teardown`]), the kernel makes the closing of any
+/// nftables socket wait until nobody can see them any more, some 15 ms. A caller with several containers to clean up
+/// keeps one `Firewall` for all of them and so waits once.
+#[derive(Debug)]
+pub struct Firewall {
+    socket: Socket,
+    table: String,
+}
+
+impl Firewall {
+    /// Opens a socket for the table `table`, which need not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a name that `nft` could not show.
+    pub fn open(table: &str) -> Result<Self> {
+        check_table(table)?;
+        let socket = Socket::netfilter().attempt(|| format!("open the firewall table {table:?}"))?;
+        Ok(Self { socket, table: table.to_owned() })
     }
-    let what = || format!("set up the firewall table {table:?}");
-    let socket = Socket::netfilter().attempt(what)?;
-    let ruleset = plan(table, bridges);
-    if is_in_place(&socket, &ruleset).attempt(what)? {
-        return Ok(FirewallState::InPlace);
-    }
-    let existed = table_exists(&socket, table).attempt(what)?;
-    match apply(&socket, &ruleset) {
-        Ok(()) => Ok(if existed { FirewallState::Updated } else { FirewallState::Rebuilt }),
-        // A set or chain of that name has another shape, as an older or newer Brig made it.
-        Err(error)
-            if existed && matches!(errno(&error), Some(Errno::EXIST | Errno::OPNOTSUPP | Errno::INVAL)) =>
-        {
-            replace(&socket, &ruleset).attempt(what)?;
-            Ok(FirewallState::Rebuilt)
+
+    /// Makes sure that the table holds what these bridges need, and that Docker's chain for rules of others lets their
+    /// packets pass where there is one.
+    ///
+    /// One question when all is in place. Published ports survive unless the table itself was gone.
+    pub fn ensure(&self, bridges: &[BridgeConfig]) -> Result<FirewallState> {
+        for bridge in bridges {
+            check_name("bridge name", &bridge.name)?;
         }
-        Err(error) => Err(error).attempt(what),
+        let what = || format!("set up the firewall table {:?}", self.table);
+        let ruleset = plan(&self.table, bridges, host());
+        let state = if is_in_place(&self.socket, &ruleset).attempt(what)? {
+            FirewallState::InPlace
+        } else {
+            self.bring_to(&ruleset).attempt(what)?
+        };
+        let names: Vec<&str> = bridges.iter().map(|bridge| bridge.name.as_str()).collect();
+        let what = || "let packets of containers pass Docker's chain DOCKER-USER".to_owned();
+        foreign::ensure_user_rules(&self.socket, &self.table, &names).attempt(what)?;
+        Ok(state)
     }
+
+    fn bring_to(&self, ruleset: &Ruleset) -> io::Result<FirewallState> {
+        let existed = table_exists(&self.socket, &self.table)?;
+        match apply(&self.socket, ruleset) {
+            Ok(()) if existed => Ok(FirewallState::Updated),
+            Ok(()) => Ok(FirewallState::Rebuilt),
+            // A set or chain of that name has another shape, as an older or newer Brig made it.
+            Err(error)
+                if matches!(errno(&error), Some(Errno::EXIST | Errno::OPNOTSUPP | Errno::INVAL))
+                    && existed =>
+            {
+                replace(&self.socket, ruleset)?;
+                Ok(FirewallState::Rebuilt)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Leads ports of the host to a container, all or none.
+    ///
+    /// `owner` is the container's id. Ports that `owner` holds already are published anew, so a repetition does no harm.
+    /// It is not looked whether a process of the host holds a port, see [`crate::port_is_free`].
+    ///
+    /// The ports answer on the host's addresses from everywhere, on 127.0.0.0/8 from the host itself, and on `[::1]` from
+    /// the host itself unless br_netfilter filters bridged IPv6 packets (see [`Host::filters_bridged_ipv6`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PortTaken`] with the id of the container that holds one of them; [`Error::Unsupported`] for `[::1]`
+    /// where it cannot work; [`Error::Kernel`] with `ENOENT` when the table is missing.
+    pub fn publish(&self, owner: &str, ports: &[PublishedPort]) -> Result<()> {
+        for port in ports {
+            port.check()?;
+            check_loopback6(port)?;
+        }
+        if ports.is_empty() {
+            return Ok(());
+        }
+        let what = || format!("publish the ports of {owner:?}");
+        let elements: Vec<Element> = ports.iter().flat_map(element::elements_of).collect();
+        match commit(&self.socket, |transaction| element::add(transaction, &self.table, owner, &elements)) {
+            Ok(()) => {}
+            Err(error) if matches!(errno(&error), Some(Errno::EXIST | Errno::NOTEMPTY)) => {
+                self.publish_again(owner, ports, &elements)?;
+            }
+            Err(error) => return Err(error).attempt(what),
+        }
+        conntrack::forget_udp(&self.socket, ports).attempt(|| "forget old UDP flows".into())
+    }
+
+    /// Goes on after an overlap: with another's ports it is an error, own ones are replaced.
+    fn publish_again(&self, owner: &str, ports: &[PublishedPort], elements: &[Element]) -> Result<()> {
+        let what = || format!("publish the ports of {owner:?}");
+        let wanted: Vec<PortElement> =
+            ports.iter().flat_map(|port| element::claims_of(owner, port)).collect();
+        let held = claims(&self.socket, &self.table).attempt(what)?;
+        if let Some(error) = conflict(owner, &wanted, &held) {
+            return Err(error);
+        }
+        let what = || format!("publish the ports of {owner:?} anew");
+        self.remove_own(owner, ports).attempt(what)?;
+        commit(&self.socket, |transaction| element::add(transaction, &self.table, owner, elements))
+            .attempt(what)
+    }
+
+    /// Ends what [`Firewall::publish`] began. Ports that are gone, or that another container holds by now, are left alone.
+    pub fn withdraw(&self, owner: &str, ports: &[PublishedPort]) -> Result<()> {
+        if ports.is_empty() {
+            return Ok(());
+        }
+        self.remove_own(owner, ports).attempt(|| format!("withdraw the ports of {owner:?}"))?;
+        conntrack::forget_udp(&self.socket, ports).attempt(|| "forget old UDP flows".into())
+    }
+
+    fn remove_own(&self, owner: &str, ports: &[PublishedPort]) -> io::Result<()> {
+        let elements: Vec<Element> = ports.iter().flat_map(element::elements_of).collect();
+        let own = owned(&self.socket, &self.table, owner, &elements)?;
+        if own.is_empty() {
+            return Ok(());
+        }
+        let remove = |some: &[&Element]| {
+            commit(&self.socket, |transaction| element::remove(transaction, &self.table, some))
+        };
+        match remove(&own) {
+            Err(error) if errno(&error) == Some(Errno::NOENT) => {}
+            result => return result,
+        }
+        // One of them went meanwhile and took the whole transaction with it: one by one.
+        for element in own {
+            match remove(&[element]) {
+                Err(error) if errno(&error) != Some(Errno::NOENT) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns all published ports; none when the table is missing.
+    pub fn list_published(&self) -> Result<Vec<PortElement>> {
+        claims(&self.socket, &self.table)
+            .attempt(|| format!("list the published ports of the table {:?}", self.table))
+    }
+
+    /// Returns what keeps packets from or to the containers of `bridges` although this table lets them pass, one
+    /// sentence each, with what to run against it; empty when nothing does.
+    ///
+    /// It looks at the chains of nftables, those of iptables-nft included, that drop by policy; a table of the older
+    /// iptables is only told to exist, its policy is not readable through netlink.
+    pub fn warnings(&self, bridges: &[&str]) -> Result<Vec<String>> {
+        let mut warnings = foreign::warnings(&self.socket, &self.table, bridges)
+            .attempt(|| "read the host's firewall".into())?;
+        warnings.extend(foreign::legacy_warning(bridges));
+        Ok(warnings)
+    }
+
+    /// Removes the table and what Brig put into Docker's chain for it; what is missing is fine.
+    pub fn teardown(&self) -> Result<()> {
+        let what = || format!("remove the firewall table {:?}", self.table);
+        foreign::remove_user_rules(&self.socket, &self.table).attempt(what)?;
+        match commit(&self.socket, |transaction| encode::delete_table(transaction, &self.table)) {
+            Err(error) if errno(&error) == Some(Errno::NOENT) => Ok(()),
+            result => result.attempt(what),
+        }
+    }
+}
+
+/// [`Firewall::ensure`] for a caller that does nothing else with the table.
+pub fn ensure_firewall(table: &str, bridges: &[BridgeConfig]) -> Result<FirewallState> {
+    Firewall::open(table)?.ensure(bridges)
+}
+
+/// [`Firewall::publish`] for a caller that does nothing else with the table.
+pub fn publish(table: &str, owner: &str, ports: &[PublishedPort]) -> Result<()> {
+    if ports.is_empty() { Ok(()) } else { Firewall::open(table)?.publish(owner, ports) }
+}
+
+/// [`Firewall::withdraw`] for a caller that does nothing else with the table; it waits, see [`Firewall`].
+pub fn unpublish(table: &str, owner: &str, ports: &[PublishedPort]) -> Result<()> {
+    if ports.is_empty() { Ok(()) } else { Firewall::open(table)?.withdraw(owner, ports) }
+}
+
+/// [`Firewall::list_published`] for a caller that does nothing else with the table.
+pub fn list_published(table: &str) -> Result<Vec<PortElement>> {
+    Firewall::open(table)?.list_published()
+}
+
+/// [`Firewall::warnings`] for a caller that does nothing else with the table.
+pub fn firewall_warnings(table: &str, bridges: &[&str]) -> Result<Vec<String>> {
+    Firewall::open(table)?.warnings(bridges)
+}
+
+/// [`Firewall::teardown`] for a caller that does nothing else with the table.
+pub fn teardown_firewall(table: &str) -> Result<()> {
+    Firewall::open(table)?.teardown()
+}
+
+/// Removes the table and the bridges; goes on after an error and returns all of them.
+pub fn teardown_all(table: &str, bridges: &[&str]) -> Vec<Error> {
+    let firewall = teardown_firewall(table).err();
+    firewall.into_iter().chain(bridges.iter().filter_map(|bridge| remove_bridge(bridge).err())).collect()
+}
+
+/// Asks the host what the plan must know.
+fn host() -> Host {
+    // Without br_netfilter there is no such setting.
+    Host {
+        filters_bridged_ipv6: read_sysctl("net/bridge/bridge-nf-call-ip6tables")
+            .is_ok_and(|value| value != "0"),
+    }
+}
+
+/// Refuses `[::1]` where its answers would be lost.
+fn check_loopback6(port: &PublishedPort) -> Result<()> {
+    if port.host_ip != Some(Ipv6Addr::LOCALHOST.into()) || !host().filters_bridged_ipv6 {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        attempt: format!("publish port [::1]:{}/{}", port.host_ports.start(), port.protocol),
+        why: "br_netfilter makes answers to ::1 impossible; publish on 127.0.0.1, or set net.bridge.bridge-nf-call-ip6tables to 0",
+    })
+}
+
+/// Finds the port that cannot be had: another holds it, or it was asked for twice.
+fn conflict(owner: &str, wanted: &[PortElement], held: &[PortElement]) -> Option<Error> {
+    for (index, claim) in wanted.iter().enumerate() {
+        let other = held.iter().find(|holder| holder.owner != owner && holder.overlaps(claim));
+        if let Some(holder) = other {
+            return Some(taken(claim, format!("container {}", holder.owner)));
+        }
+        if wanted[..index].iter().any(|before| before.overlaps(claim)) {
+            return Some(taken(claim, "the same container".into()));
+        }
+    }
+    None
+}
+
+fn taken(claim: &PortElement, by: String) -> Error {
+    let ip = Some(claim.host_ip).filter(|ip| !ip.is_unspecified());
+    Error::PortTaken { protocol: claim.protocol, ip, port: *claim.host_ports.start(), by: Some(by) }
 }
 
 fn apply(socket: &Socket, ruleset: &Ruleset) -> io::Result<()> {
@@ -138,98 +354,6 @@ fn table_exists(socket: &Socket, table: &str) -> io::Result<bool> {
     }
 }
 
-/// Leads ports of the host to a container, all or none.
-///
-/// `owner` is the container's id. Ports that `owner` holds already are published anew, so a repetition does no harm.
-/// It is not looked whether a process of the host holds a port, see [`crate::port_is_free`].
-///
-/// # Errors
-///
-/// [`Error::PortTaken`] with the id of the container that holds one of them; [`Error::Kernel`] with `ENOENT` when the
-/// table is missing.
-pub fn publish(table: &str, owner: &str, ports: &[PublishedPort]) -> Result<()> {
-    check_table(table)?;
-    for port in ports {
-        port.check()?;
-    }
-    if ports.is_empty() {
-        return Ok(());
-    }
-    let what = || format!("publish the ports of {owner:?}");
-    let socket = Socket::netfilter().attempt(what)?;
-    let elements: Vec<Element> = ports.iter().flat_map(element::elements_of).collect();
-    match commit(&socket, |transaction| element::add(transaction, table, owner, &elements)) {
-        Ok(()) => {}
-        Err(error) if matches!(errno(&error), Some(Errno::EXIST | Errno::NOTEMPTY)) => {
-            publish_again(&socket, table, owner, ports, &elements)?;
-        }
-        Err(error) => return Err(error).attempt(what),
-    }
-    conntrack::forget_udp(&socket, ports).attempt(|| "forget old UDP flows".into())
-}
-
-/// Goes on after an overlap: with another's ports it is an error, own ones are replaced.
-fn publish_again(
-    socket: &Socket,
-    table: &str,
-    owner: &str,
-    ports: &[PublishedPort],
-    elements: &[Element],
-) -> Result<()> {
-    let what = || format!("publish the ports of {owner:?}");
-    let wanted: Vec<PortElement> = ports.iter().flat_map(|port| element::claims_of(owner, port)).collect();
-    let held = claims(socket, table).attempt(what)?;
-    for (claim, holder) in wanted.iter().flat_map(|claim| held.iter().map(move |holder| (claim, holder))) {
-        if holder.owner != owner && holder.overlaps(claim) {
-            return Err(taken(claim, Some(format!("container {}", holder.owner))));
-        }
-    }
-    for (index, claim) in wanted.iter().enumerate() {
-        if wanted[..index].iter().any(|before| before.overlaps(claim)) {
-            return Err(taken(claim, Some("the same container".into())));
-        }
-    }
-    withdraw(socket, table, owner, ports).attempt(what)?;
-    commit(socket, |transaction| element::add(transaction, table, owner, elements)).attempt(what)
-}
-
-fn taken(claim: &PortElement, by: Option<String>) -> Error {
-    let ip = Some(claim.host_ip).filter(|ip| !ip.is_unspecified());
-    Error::PortTaken { protocol: claim.protocol, ip, port: *claim.host_ports.start(), by }
-}
-
-/// Ends what [`publish`] began. Ports that are gone, or that another container holds by now, are left alone.
-pub fn unpublish(table: &str, owner: &str, ports: &[PublishedPort]) -> Result<()> {
-    check_table(table)?;
-    if ports.is_empty() {
-        return Ok(());
-    }
-    let what = || format!("withdraw the ports of {owner:?}");
-    let socket = Socket::netfilter().attempt(what)?;
-    withdraw(&socket, table, owner, ports).attempt(what)?;
-    conntrack::forget_udp(&socket, ports).attempt(|| "forget old UDP flows".into())
-}
-
-fn withdraw(socket: &Socket, table: &str, owner: &str, ports: &[PublishedPort]) -> io::Result<()> {
-    let elements: Vec<Element> = ports.iter().flat_map(element::elements_of).collect();
-    let own = owned(socket, table, owner, &elements)?;
-    if own.is_empty() {
-        return Ok(());
-    }
-    match commit(socket, |transaction| element::remove(transaction, table, own.iter().copied())) {
-        Err(error) if errno(&error) == Some(Errno::NOENT) => {}
-        result => return result,
-    }
-    // One of them went meanwhile and took the whole transaction with it: one by one.
-    for element in own {
-        match commit(socket, |transaction| element::remove(transaction, table, [element])) {
-            Err(error) if errno(&error) != Some(Errno::NOENT) => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// Returns those of `elements` that are there and belong to `owner`.
 fn owned<'a>(
     socket: &Socket,
@@ -248,14 +372,6 @@ fn owned<'a>(
     Ok(asked.into_iter().filter(|(sequence, _)| belongs(*sequence)).map(|(_, element)| element).collect())
 }
 
-/// Returns all published ports of the table; none when the table is missing.
-pub fn list_published(table: &str) -> Result<Vec<PortElement>> {
-    check_table(table)?;
-    let what = || format!("list the published ports of the table {table:?}");
-    let socket = Socket::netfilter().attempt(what)?;
-    claims(&socket, table).attempt(what)
-}
-
 fn claims(socket: &Socket, table: &str) -> io::Result<Vec<PortElement>> {
     let mut found = Vec::new();
     for family in [Family::V4, Family::V6] {
@@ -265,23 +381,6 @@ fn claims(socket: &Socket, table: &str) -> io::Result<Vec<PortElement>> {
         found.extend(answers.objects().flat_map(|message| element::read_claims(message.body)));
     }
     Ok(found)
-}
-
-/// Removes the table `table` and what Brig put into chains of others for these bridges; what is missing is fine.
-pub fn teardown_firewall(table: &str) -> Result<()> {
-    check_table(table)?;
-    let what = || format!("remove the firewall table {table:?}");
-    let socket = Socket::netfilter().attempt(what)?;
-    match commit(&socket, |transaction| encode::delete_table(transaction, table)) {
-        Err(error) if errno(&error) == Some(Errno::NOENT) => Ok(()),
-        result => result.attempt(what),
-    }
-}
-
-/// Removes the table and the bridges; goes on after an error and returns all of them.
-pub fn teardown_all(table: &str, bridges: &[&str]) -> Vec<Error> {
-    let firewall = teardown_firewall(table).err();
-    firewall.into_iter().chain(bridges.iter().filter_map(|bridge| remove_bridge(bridge).err())).collect()
 }
 
 /// Checks the name of a table: letters, digits, `-` and `_`, so that `nft` can show it.

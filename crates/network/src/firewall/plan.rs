@@ -210,8 +210,18 @@ impl Ruleset {
     }
 }
 
+/// What the plan must know about the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The kernel hands bridged IPv6 packets to the firewall (br_netfilter, `net.bridge.bridge-nf-call-ip6tables`).
+    ///
+    /// It then translates answers to `[::1]` on the bridge, before IPv6 looks at them and throws away what
+    /// claims to be for the loopback: `[::1]` cannot lead to a container.
+    pub filters_bridged_ipv6: bool,
+}
+
 /// Decides what the table `table` holds for these bridges.
-pub fn plan(table: &str, bridges: &[BridgeConfig]) -> Ruleset {
+pub fn plan(table: &str, bridges: &[BridgeConfig], host: Host) -> Ruleset {
     let families = [Family::V4, Family::V6];
     let mut sets = vec![Set { name: MARKER, shape: Shape::Marker }];
     for family in families {
@@ -223,7 +233,7 @@ pub fn plan(table: &str, bridges: &[BridgeConfig]) -> Ruleset {
         Chain { name: PORTS, base: None, rules: families.into_iter().flat_map(translate).collect() },
         Chain { name: "guard", base: base("filter", Hook::Prerouting, -300), rules: guard() },
         Chain { name: "prerouting", base: base("nat", Hook::Prerouting, -100), rules: vec![to_published()] },
-        Chain { name: "output", base: base("nat", Hook::Output, -100), rules: vec![to_published()] },
+        Chain { name: "output", base: base("nat", Hook::Output, -100), rules: from_host(host) },
         Chain {
             name: "forward",
             base: base("filter", Hook::Forward, 0),
@@ -262,6 +272,14 @@ fn to_published() -> Rule {
     rule("published ports", [Step::ToHost, Step::Jump(PORTS)])
 }
 
+/// Without a way back a connection to `[::1]` is refused at once, so that clients go on with 127.0.0.1.
+fn from_host(host: Host) -> Vec<Rule> {
+    let no_way_back = host.filters_bridged_ipv6.then(|| {
+        rule("answers would be lost: br_netfilter", [Step::To(Ipv6Addr::LOCALHOST.into(), 128), Step::Accept])
+    });
+    no_way_back.into_iter().chain([to_published()]).collect()
+}
+
 fn translate(family: Family) -> Vec<Rule> {
     vec![
         rule("single ports", [Step::ToPort(family, to_port(family))]),
@@ -284,10 +302,11 @@ fn forward(bridge: &BridgeConfig) -> Vec<Rule> {
 /// Which source addresses change when a packet leaves.
 fn leave(bridge: &BridgeConfig) -> Vec<Rule> {
     let to = |not| Step::LeavesBy(not, bridge.name.clone());
-    let mut rules = vec![rule(
-        "a container cannot answer to loopback",
-        [Step::From(LOOPBACK.0, LOOPBACK.1), to(Not::Is), Step::Masquerade],
-    )];
+    let why = "a container cannot answer to loopback";
+    let loopback = [LOOPBACK, (IpAddr::V6(Ipv6Addr::LOCALHOST), 128)];
+    let mut rules: Vec<Rule> = loopback
+        .map(|(ip, prefix)| rule(why, [Step::From(ip, prefix), to(Not::Is), Step::Masquerade]))
+        .into();
     for (network, prefix) in networks(bridge) {
         let from = || Step::From(network, prefix);
         rules.push(rule(
@@ -368,8 +387,8 @@ impl fmt::Display for Step {
         match self {
             Self::CameBy(not, link) => write!(f, "iifname {not}{link:?}"),
             Self::LeavesBy(not, link) => write!(f, "oifname {not}{link:?}"),
-            Self::From(ip, prefix) => write!(f, "{} saddr {ip}/{prefix}", word(ip)),
-            Self::To(ip, prefix) => write!(f, "{} daddr {ip}/{prefix}", word(ip)),
+            Self::From(ip, prefix) => write!(f, "{} saddr {}", word(ip), Network(*ip, *prefix)),
+            Self::To(ip, prefix) => write!(f, "{} daddr {}", word(ip), Network(*ip, *prefix)),
             Self::ToHost => f.write_str("fib daddr type local"),
             Self::Established => f.write_str("ct state established,related"),
             Self::Translated => f.write_str("ct status dnat"),
@@ -380,6 +399,19 @@ impl fmt::Display for Step {
             Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::Accept => f.write_str("accept"),
             Self::Drop => f.write_str("drop"),
+        }
+    }
+}
+
+/// A network as `nft` writes it: a single address without its length.
+struct Network(IpAddr, u8);
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(IpAddr::V4(ip), 32) => ip.fmt(f),
+            Self(IpAddr::V6(ip), 128) => ip.fmt(f),
+            Self(ip, prefix) => write!(f, "{ip}/{prefix}"),
         }
     }
 }
@@ -419,7 +451,7 @@ mod tests {
     #[test]
     fn a_bridge_lets_in_answers_and_published_ports_only() {
         assert_eq!(
-            lines(&plan("brig", &[bridge(true, true)]), "forward"),
+            lines(&plan("brig", &[bridge(true, true)], Host::default()), "forward"),
             [
                 "oifname \"brig0\" ct state established,related accept",
                 "oifname \"brig0\" ct status dnat accept",
@@ -428,7 +460,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            lines(&plan("brig", &[bridge(false, true)]), "forward")[2],
+            lines(&plan("brig", &[bridge(false, true)], Host::default()), "forward")[2],
             "iifname \"brig0\" oifname \"brig0\" drop"
         );
     }
@@ -436,31 +468,42 @@ mod tests {
     #[test]
     fn sources_change_where_answers_would_be_lost() {
         assert_eq!(
-            lines(&plan("brig", &[bridge(true, true)]), "postrouting"),
+            lines(&plan("brig", &[bridge(true, true)], Host::default()), "postrouting"),
             [
                 "ip saddr 127.0.0.0/8 oifname \"brig0\" masquerade",
+                "ip6 saddr ::1 oifname \"brig0\" masquerade",
                 "ip saddr 10.1.0.0/16 oifname \"brig0\" ct status dnat masquerade",
                 "ip saddr 10.1.0.0/16 oifname != \"brig0\" masquerade",
                 "ip6 saddr fd01::/64 oifname \"brig0\" ct status dnat masquerade",
                 "ip6 saddr fd01::/64 oifname != \"brig0\" masquerade",
             ]
         );
-        assert_eq!(lines(&plan("brig", &[bridge(true, false)]), "postrouting").len(), 3);
+        assert_eq!(lines(&plan("brig", &[bridge(true, false)], Host::default()), "postrouting").len(), 4);
     }
 
     #[test]
     fn loopback_is_guarded_without_any_bridge() {
         assert_eq!(
-            lines(&plan("brig", &[]), "guard"),
+            lines(&plan("brig", &[], Host::default()), "guard"),
             ["iifname != \"lo\" ip daddr 127.0.0.0/8 drop", "iifname != \"lo\" ip saddr 127.0.0.0/8 drop"]
         );
     }
 
     #[test]
+    fn ipv6_loopback_is_left_alone_where_it_cannot_work() {
+        let host = Host { filters_bridged_ipv6: true };
+        assert_eq!(
+            lines(&plan("brig", &[], host), "output"),
+            ["ip6 daddr ::1 accept", "fib daddr type local jump ports"]
+        );
+        assert_eq!(lines(&plan("brig", &[], Host::default()), "output"), ["fib daddr type local jump ports"]);
+    }
+
+    #[test]
     fn the_fingerprint_follows_the_plan() {
-        let one = plan("brig", &[bridge(true, true)]);
-        assert_eq!(one.fingerprint(), plan("brig", &[bridge(true, true)]).fingerprint());
-        assert_ne!(one.fingerprint(), plan("brig", &[bridge(false, true)]).fingerprint());
+        let one = plan("brig", &[bridge(true, true)], Host::default());
+        assert_eq!(one.fingerprint(), plan("brig", &[bridge(true, true)], Host::default()).fingerprint());
+        assert_ne!(one.fingerprint(), plan("brig", &[bridge(false, true)], Host::default()).fingerprint());
         assert_eq!(one.uses(&one.chains[0]), 6);
     }
 }

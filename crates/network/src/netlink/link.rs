@@ -3,7 +3,7 @@
 //! Source of the numbers: the kernel's `linux/rtnetlink.h`, `linux/if_link.h`, `linux/if_addr.h`, `linux/if_bridge.h`.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
@@ -63,11 +63,16 @@ const NO_DAD: u32 = 2;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
 const RTA_TABLE: u16 = 15;
+const RT_TABLE_LOCAL: u8 = 255;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RTN_UNICAST: u8 = 1;
+const RTN_LOCAL: u8 = 2;
+/// The least priority of the routes of [`new_loopback_route`]: any but 0, which the kernel's own has.
+const LOOPBACK_PRIORITY: u32 = 1024;
 
 /// The number of a link within its namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,6 +218,17 @@ pub(crate) fn new_default_route(batch: &mut Batch, link: Index, gateway: IpAddr)
         [family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0, 0, 0, 0];
     batch.message(NEW_ROUTE, flags::ACK | flags::CREATE | flags::EXCL, &header, |m| {
         m.bytes(RTA_GATEWAY, &octets(gateway)).u32(RTA_OIF, link.0);
+    });
+}
+
+/// Adds: packets for the IPv6 loopback address are the host's also when they come by `link`, as answers to connections
+/// that the firewall has translated do. What says so from the start, IPv6 throws away before it asks for a route.
+pub(crate) fn new_loopback_route(batch: &mut Batch, link: Index) {
+    let header = [AF_INET6, 128, 0, 0, RT_TABLE_LOCAL, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_LOCAL, 0, 0, 0, 0];
+    batch.message(NEW_ROUTE, flags::ACK | flags::CREATE | flags::EXCL, &header, |m| {
+        m.bytes(RTA_DST, &octets(Ipv6Addr::LOCALHOST.into())).u32(RTA_OIF, link.0);
+        // Behind the kernel's own route, and another one for each link: IPv6 tells routes apart by this.
+        m.u32(RTA_PRIORITY, LOOPBACK_PRIORITY + link.0);
     });
 }
 

@@ -142,11 +142,6 @@ impl Answers {
             .flat_map(|bytes| wire::messages(bytes))
             .filter(|message| message.kind != ERROR && message.kind != DONE)
     }
-
-    /// Returns the refusal of the request with this sequence number.
-    pub(crate) fn refusal_of(&self, sequence: u32) -> Option<&Refusal> {
-        self.refusals.iter().find(|refusal| refusal.sequence == sequence)
-    }
 }
 
 /// Reads an error answer; an acknowledgement is none.
