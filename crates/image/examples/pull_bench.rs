@@ -10,7 +10,9 @@ use oci::Platform;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [root, runs, layouts @ ..] = args.as_slice() else { return Err("usage: STORE RUNS LAYOUT...".into()) };
+    let [root, runs, layouts @ ..] = args.as_slice() else {
+        return Err("usage: STORE RUNS LAYOUT...".into());
+    };
     let root = Path::new(root);
     for _ in 0..runs.parse::<u32>()? {
         if root.exists() {
@@ -26,7 +28,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let before = Instant::now();
             for loaded in store.load_layout(&lease, Path::new(layout), &options, &NoProgress)? {
                 let image = loaded.image;
-                println!("{layout}: {} layers, {} bytes, {:?}", image.layers.len(), image.size(), before.elapsed());
+                println!(
+                    "{layout}: {} layers, {} bytes, {:?}",
+                    image.layers.len(),
+                    image.size(),
+                    before.elapsed()
+                );
                 let before = Instant::now();
                 let snapshot = store.prepare_snapshot(image.id.short(), &image.diff_ids())?;
                 let mount = snapshot.mount(&image::MountOptions { volatile: true, ..Default::default() })?;

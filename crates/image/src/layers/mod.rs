@@ -6,6 +6,8 @@
 
 pub(crate) mod fix;
 pub(crate) mod stack;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::folders::{Blocked, Folders, open_folder};
 use super::path::{self, Target};
 use super::xattr::{self, Form};
-use super::{LowerLink, UnpackError, UnpackOptions, Unpacked, remove};
+use super::{LowerLink, UnpackError, UnpackOptions, Unpacked, guard, remove};
 use crate::tar::{Entry, Kind, Reader, Timestamp, shorten};
 
 /// Permission bits that survive a change of owner and writing; set-id bits are set again afterwards.
@@ -188,7 +188,7 @@ impl<'a> Unpacker<'a> {
     }
 
     fn file<R: BufRead>(&mut self, name: &[u8], entry: &Entry, reader: &mut Reader<R>) -> Done {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | guard::anew() | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(entry.mode & PLAIN_BITS);
         let fd = self
             .replacing(name, |folder| rustix::fs::openat(folder, name, flags, mode))

@@ -10,6 +10,7 @@
 
 mod apply;
 mod folders;
+mod guard;
 mod path;
 pub(crate) mod remove;
 mod xattr;

@@ -1,5 +1,7 @@
 //! Paths as archives write them: cleaning, splitting, whiteout names. Pure.
 
+use super::guard::{self, Guard};
+
 /// What a member's path means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target<'a> {
@@ -23,7 +25,7 @@ pub(super) fn clean(path: &[u8], clean: &mut Vec<u8>) -> Result<(), &'static str
     for part in path.split(|b| *b == b'/') {
         match part {
             b"" | b"." => {}
-            b".." => return Err("it has \"..\" in its path"),
+            b".." if guard::is_on(Guard::DotDot) => return Err("it has \"..\" in its path"),
             part if part.contains(&0) => return Err("it has a NUL in its path"),
             part if part.len() > 255 => return Err("a part of its path is longer than 255 bytes"),
             part => {

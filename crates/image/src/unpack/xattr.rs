@@ -6,6 +6,8 @@ use rustix::fs::XattrFlags;
 use rustix::io::{Errno, Result};
 use serde::{Deserialize, Serialize};
 
+use super::guard::{self, Guard};
+
 /// In which attributes overlayfs keeps its marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,7 +43,8 @@ pub(crate) fn set_opaque(folder: &impl AsFd, form: Form) -> Result<()> {
 /// Says whether an image may set the attribute. Overlayfs's own marks could show other folders of the machine; labels
 /// of security modules and integrity marks are the machine's to give.
 pub(crate) fn is_allowed(name: &[u8], form: Form) -> bool {
-    let overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+    let overlay = guard::is_on(Guard::Marks)
+        && (name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay."));
     let trusted = name.starts_with(b"trusted.") && form == Form::Trusted;
     let acl = matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default");
     !overlay && (name == b"security.capability" || name.starts_with(b"user.") || trusted || acl)

@@ -2,6 +2,8 @@
 
 mod changes;
 mod mount;
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
