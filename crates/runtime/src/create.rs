@@ -143,6 +143,7 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
         new_user: namespaces.flags & clone_flags::NEWUSER != 0,
         late_group,
         new_mount: namespaces.new_mount,
+        new_network: namespaces.flags & clone_flags::NEWNET != 0,
         new_cgroup: namespaces.new_cgroup,
         new_time: namespaces.new_time,
         time_offsets: linux

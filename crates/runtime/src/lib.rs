@@ -19,6 +19,7 @@ pub mod defaults;
 pub mod error;
 mod exec;
 pub mod features;
+pub mod guard;
 mod hooks;
 mod idmap;
 mod init;
@@ -46,6 +47,8 @@ pub use state::{ContainerState, Status};
 pub const OCI_VERSION: &str = "1.3.0";
 
 /// Makes a container up to the point where its init waits for [`start`]. Whatever fails is undone before it returns.
+///
+/// The caller must run from a protected program ([`guard::ensure_protected`], [`guard::protected_exe`]).
 pub fn create(request: CreateRequest<'_>) -> Result<Created> {
     create::create(request)
 }
@@ -63,7 +66,7 @@ impl Created {
     }
 }
 
-/// Runs a process inside a running container.
+/// Runs a process inside a running container. The same holds for the caller's program as for [`create`].
 pub fn exec(request: ExecRequest<'_>) -> Result<Executed> {
     exec::exec(request)
 }
@@ -112,4 +115,9 @@ pub fn ps(state_root: &Path, id: &str) -> Result<Vec<i32>> {
 /// Measures a container's use of resources.
 pub fn stats(state_root: &Path, id: &str) -> Result<cgroup::Stats> {
     lifecycle::stats(state_root, id)
+}
+
+/// Returns the names of all capabilities that Brig knows, `CAP_CHOWN` and so on.
+pub fn capability_names() -> Vec<String> {
+    caps::names()
 }

@@ -109,6 +109,9 @@ fn parse_and_run(parser: &mut lexopt::Parser, globals: &mut Globals) -> Outcome 
 }
 
 fn dispatch(command: &str, parser: &mut lexopt::Parser, globals: &mut Globals) -> Outcome {
+    if matches!(command, "create" | "run" | "exec") {
+        crate::guard::ensure_protected()?;
+    }
     match command {
         "create" => run::create(parser, globals),
         "run" => run::run(parser, globals),

@@ -57,6 +57,7 @@ pub(crate) struct Setup<'a> {
     /// The group is made around the init, which waits for it.
     pub(crate) late_group: bool,
     pub(crate) new_mount: bool,
+    pub(crate) new_network: bool,
     pub(crate) new_cgroup: bool,
     pub(crate) new_time: bool,
     pub(crate) time_offsets: String,
@@ -136,6 +137,9 @@ fn join_and_split(setup: &mut Setup<'_>, channel: &Channel) -> Result<()> {
         crate::idmap::become_root().doing(|| "become root of the user namespace".into())?;
     }
     namespaces::split(setup.new_cgroup, setup.new_time, &setup.time_offsets)?;
+    if setup.new_network {
+        crate::netdev::loopback_up()?;
+    }
     rustix::process::setsid().doing(|| "start a session".into())?;
     if let Some(name) = &setup.keyring {
         finish::keyring(name)?;
