@@ -88,7 +88,6 @@ fn repair(socket: &Socket, config: &BridgeConfig, bridge: &Link) -> Result<()> {
     // Router advertisements are what CVE-2020-13401 let in; before the addresses, so that none slips through.
     if bridge.accept_ra.is_some_and(|accept| accept != 0) {
         write_sysctl(&format!("net/ipv6/conf/{}/accept_ra", config.name), "0")?;
-        write_sysctl(&format!("net/ipv6/conf/{}/accept_dad", config.name), "0")?;
     }
     let present = link::addresses(socket, bridge.index).attempt(what)?;
     let missing: Vec<_> =
@@ -99,6 +98,9 @@ fn repair(socket: &Socket, config: &BridgeConfig, bridge: &Link) -> Result<()> {
     let mut batch = Batch::new();
     if !bridge.route_localnet {
         link::set_route_localnet(&mut batch, bridge.index);
+    }
+    if let Some(mtu) = config.mtu.filter(|mtu| bridge.mtu != Some(*mtu)) {
+        link::set_mtu(&mut batch, bridge.index, mtu);
     }
     if !bridge.up {
         link::set_up(&mut batch, bridge.index);

@@ -4,6 +4,7 @@
 //! Each file that needs `unsafe` allows it for itself, with a `SAFETY:` comment at each block.
 
 pub mod beneath;
+pub mod bpf;
 pub mod thread;
 pub mod netns;
 pub mod mount;
@@ -16,3 +17,4 @@ pub mod detach;
 pub mod pages;
 pub mod pidfd_info;
 pub mod signalfd;
+pub mod xtables;

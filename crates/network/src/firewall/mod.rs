@@ -83,7 +83,7 @@ impl Firewall {
     }
 
     fn bring_to(&self, ruleset: &Ruleset) -> io::Result<FirewallState> {
-        let existed = table_exists(&self.socket, &self.table)?;
+        let existed = holds_claims(&self.socket, &self.table)?;
         match apply(&self.socket, ruleset) {
             Ok(()) if existed => Ok(FirewallState::Updated),
             Ok(()) => Ok(FirewallState::Rebuilt),
@@ -187,13 +187,9 @@ impl Firewall {
     /// Returns what keeps packets from or to the containers of `bridges` although this table lets them pass, one
     /// sentence each, with what to run against it; empty when nothing does.
     ///
-    /// It looks at the chains of nftables, those of iptables-nft included, that drop by policy; a table of the older
-    /// iptables is only told to exist, its policy is not readable through netlink.
+    /// It looks at the chains of nftables (those of iptables-nft included) and of the older iptables that drop by policy.
     pub fn warnings(&self, bridges: &[&str]) -> Result<Vec<String>> {
-        let mut warnings = foreign::warnings(&self.socket, &self.table, bridges)
-            .attempt(|| "read the host's firewall".into())?;
-        warnings.extend(foreign::legacy_warning(bridges));
-        Ok(warnings)
+        foreign::warnings(&self.socket, &self.table, bridges).attempt(|| "read the host's firewall".into())
     }
 
     /// Removes the table and what Brig put into Docker's chain for it; what is missing is fine.
@@ -343,7 +339,8 @@ fn is_in_place(socket: &Socket, ruleset: &Ruleset) -> io::Result<bool> {
     Ok(asked.into_iter().all(|(sequence, expected)| uses(sequence) == Some(expected)))
 }
 
-fn table_exists(socket: &Socket, table: &str) -> io::Result<bool> {
+/// Tells whether the table has the set of claims, and with it what was published.
+fn holds_claims(socket: &Socket, table: &str) -> io::Result<bool> {
     let mut batch = Batch::new();
     element::ask_claims(&mut batch, table, Family::V4);
     let answers = socket.exchange(&batch)?;

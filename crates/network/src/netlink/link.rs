@@ -176,6 +176,11 @@ pub(crate) fn set_up(batch: &mut Batch, link: Index) {
     batch.message(SET_LINK, flags::ACK, &link_header(AF_UNSPEC, link.0, UP, UP), |_| {});
 }
 
+/// Adds: the largest packet of the link.
+pub(crate) fn set_mtu(batch: &mut Batch, link: Index, mtu: u32) {
+    batch.message(SET_LINK, flags::ACK, &link_header(AF_UNSPEC, link.0, 0, 0), |m| put_mtu(m, Some(mtu)));
+}
+
 /// Adds: the link makes no IPv6 link-local address of its own.
 pub(crate) fn set_no_link_local(batch: &mut Batch, link: Index) {
     batch.message(SET_LINK, flags::ACK, &link_header(AF_UNSPEC, link.0, 0, 0), |m| {

@@ -42,6 +42,27 @@ fn root_ensure_bridge_repairs_what_is_missing() {
 }
 
 #[test]
+fn root_the_hosts_own_router_is_still_heard() {
+    on_host(|| {
+        if program("ip", &["link", "add", "wan0", "type", "bridge"]).is_none() {
+            return;
+        }
+        sysctl("net/ipv6/conf/wan0/accept_ra", "1").unwrap();
+        let jumbo = network::BridgeConfig { mtu: Some(9000), ..bridge() };
+        ensure_bridge(&jumbo).unwrap();
+        // A host that forwards hears its router only with 2.
+        let read =
+            |path: &str| std::fs::read_to_string(format!("/proc/sys/{path}")).unwrap().trim().to_owned();
+        assert_eq!(read("net/ipv6/conf/all/forwarding"), "1");
+        assert_eq!(read("net/ipv6/conf/wan0/accept_ra"), "2");
+        assert_eq!(read("net/ipv6/conf/brig0/accept_ra"), "0");
+        assert_eq!(read("net/ipv6/conf/brig0/mtu"), "9000");
+        ensure_bridge(&network::BridgeConfig { mtu: Some(1400), ..bridge() }).unwrap();
+        assert_eq!(read("net/ipv6/conf/brig0/mtu"), "1400");
+    });
+}
+
+#[test]
 fn root_a_link_of_another_kind_is_not_taken_for_a_bridge() {
     on_host(|| {
         let loopback = network::BridgeConfig { name: "lo".into(), ..bridge() };

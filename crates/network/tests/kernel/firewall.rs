@@ -114,6 +114,7 @@ fn root_a_foreign_drop_policy_is_told_until_its_remedy_was_run() {
         let mut told = 0;
         for (program_name, arguments, chain) in [
             ("iptables", &["-P", "FORWARD", "DROP"][..], "\"ip filter FORWARD\""),
+            ("iptables-legacy", &["-P", "FORWARD", "DROP"], "\"ip filter FORWARD\""),
             (
                 "nft",
                 &["table inet fw { chain through { type filter hook forward priority 5; policy drop; }; }"],

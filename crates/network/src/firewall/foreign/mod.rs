@@ -5,6 +5,8 @@
 //! its own, tagged with the name of its table, and takes them out again. In no other chain of others it writes: for
 //! those it says what to run.
 
+mod legacy;
+
 use std::collections::BTreeMap;
 use std::io;
 
@@ -177,6 +179,8 @@ struct Dropping {
     family: u8,
     table: String,
     chain: String,
+    /// Whether the older iptables holds it.
+    legacy: bool,
 }
 
 /// What a rule of another does, as far as it concerns us.
@@ -197,11 +201,16 @@ pub(super) fn warnings(socket: &Socket, table: &str, bridges: &[&str]) -> io::Re
     let dropping: Vec<Dropping> =
         answers.objects().filter_map(|message| read_dropping(message.body)).collect();
     let mut warnings = Vec::new();
-    for chain in dropping.iter().filter(|chain| chain.table != table) {
-        let rules = reachable(socket, chain)?;
+    let mut judge = |chain: &Dropping, rules: &[Foreign]| {
         warnings.extend(
-            bridges.iter().filter(|bridge| !lets_pass(&rules, bridge)).map(|bridge| render(chain, bridge)),
+            bridges.iter().filter(|bridge| !lets_pass(rules, bridge)).map(|bridge| render(chain, bridge)),
         );
+    };
+    for chain in dropping.iter().filter(|chain| chain.table != table) {
+        judge(chain, &reachable(socket, chain)?);
+    }
+    for (chain, rules) in legacy::dropping()? {
+        judge(&chain, &rules);
     }
     Ok(warnings)
 }
@@ -214,7 +223,7 @@ fn read_dropping(body: &[u8]) -> Option<Dropping> {
     let family = *body.first()?;
     let dropping = family_word(family).is_some() && hook == HOOK_FORWARD && policy == POLICY_DROP;
     if dropping {
-        Some(Dropping { family, table: name(CHAIN_TABLE)?, chain: name(CHAIN_NAME)? })
+        Some(Dropping { family, table: name(CHAIN_TABLE)?, chain: name(CHAIN_NAME)?, legacy: false })
     } else {
         None
     }
@@ -284,34 +293,24 @@ fn read_foreign(body: &[u8]) -> Option<Foreign> {
 }
 
 fn render(chain: &Dropping, bridge: &str) -> String {
-    let Dropping { family, table, chain } = chain;
-    let word = family_word(*family).unwrap_or_default();
-    let program = if *family == 10 { "ip6tables" } else { "iptables" };
-    let by_iptables = table == "filter" && chain == "FORWARD" && *family != 1;
-    let remedy = if by_iptables {
+    let word = family_word(chain.family).unwrap_or_default();
+    let Dropping { table, chain: name, legacy, .. } = chain;
+    let program = match (chain.family, legacy) {
+        (10, true) => "ip6tables-legacy",
+        (10, false) => "ip6tables",
+        (_, true) => "iptables-legacy",
+        (_, false) => "iptables",
+    };
+    let remedy = if table == "filter" && name == "FORWARD" && chain.family != 1 {
         format!("{program} -I FORWARD -i {bridge} -j ACCEPT; {program} -I FORWARD -o {bridge} -j ACCEPT")
     } else {
-        format!(
-            "nft insert rule {word} {table} {chain} iifname {bridge} accept; nft insert rule {word} {table} {chain} oifname {bridge} accept"
-        )
+        let insert = format!("nft insert rule {word} {table} {name}");
+        format!("{insert} iifname {bridge} accept; {insert} oifname {bridge} accept")
     };
     format!(
-        "the firewall chain \"{word} {table} {chain}\" of another program drops what containers on {bridge} send and receive; to let it pass, run: {remedy}"
+        "the firewall chain \"{word} {table} {name}\" of another program drops what containers on {bridge} send and \
+         receive; to let it pass, run: {remedy}"
     )
-}
-
-/// Tells that the older iptables has a filter table, whose policy netlink does not show.
-pub(super) fn legacy_warning(bridges: &[&str]) -> Option<String> {
-    // The file exists only where the older iptables is in the kernel.
-    let tables = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names").ok()?;
-    let used = tables.lines().any(|table| table == "filter");
-    used.then(|| {
-        let rules = bridges.iter().map(|bridge| {
-            format!("iptables-legacy -I FORWARD -i {bridge} -j ACCEPT; iptables-legacy -I FORWARD -o {bridge} -j ACCEPT")
-        });
-        let rules: Vec<String> = rules.collect();
-        format!("the host also uses the older iptables; if its chain FORWARD drops what containers send, run: {}", rules.join("; "))
-    })
 }
 
 #[cfg(test)]
@@ -342,7 +341,7 @@ mod tests {
         };
         let (out, back) = (rule(Some("brig0"), None), rule(None, Some("brig0")));
         assert!(lets_pass(&[out.clone(), back.clone()], "brig0"));
-        assert!(!lets_pass(&[out.clone()], "brig0"));
+        assert!(!lets_pass(std::slice::from_ref(&out), "brig0"));
         assert!(!lets_pass(&[out.clone(), back], "brig1"));
         assert!(!lets_pass(&[out, rule(Some("lo"), Some("brig0"))], "brig0"));
     }
