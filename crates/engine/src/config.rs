@@ -1,0 +1,97 @@
+//! `brig.toml`: what the owner of the machine decides once. Unknown keys are refused.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::error::{Error, IoContext, Result};
+
+/// The configuration file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[registry]`: see docs/registries.md.
+    pub registry: registry::RegistryConfig,
+    /// `[network]`.
+    pub network: NetworkSettings,
+    /// `[log]`.
+    pub log: LogSettings,
+    /// `[runtime]`.
+    pub runtime: RuntimeSettings,
+}
+
+/// `[network]`: the default bridge.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkSettings {
+    /// IPv4 subnet, such as `172.30.0.0/16`; none chooses one that no route of the host covers.
+    pub subnet: Option<String>,
+    /// Whether containers get an IPv6 address too.
+    pub ipv6: bool,
+    /// Bytes of a packet; none takes the kernel's.
+    pub mtu: Option<u32>,
+    /// DNS servers of containers that name none; none follows the host's.
+    pub dns: Vec<IpAddr>,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self { subnet: None, ipv6: true, mtu: None, dns: Vec::new() }
+    }
+}
+
+/// `[log]`: the budget of a container's log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// Bytes of one file, such as `20m`.
+    pub max_size: String,
+    /// How many files.
+    pub max_file: u32,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { max_size: "20m".to_owned(), max_file: 5 }
+    }
+}
+
+/// `[runtime]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuntimeSettings {
+    /// Who keeps the control groups.
+    pub cgroups: CgroupSetting,
+}
+
+/// Who keeps the control groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupSetting {
+    /// Brig itself.
+    #[default]
+    Cgroupfs,
+    /// systemd.
+    Systemd,
+    /// Nobody: no limits.
+    Disabled,
+}
+
+impl Config {
+    /// Loads `path`; a missing file is the default configuration.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error).at("read", path),
+        };
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| Error::Corrupt { path: path.to_owned(), why: error.to_string() })?;
+        config
+            .registry
+            .validate()
+            .map_err(|error| Error::Corrupt { path: path.to_owned(), why: error.to_string() })?;
+        Ok(config)
+    }
+}

@@ -1,0 +1,153 @@
+//! What follows the end of a run: the record, the network, the control group; then the restart policy or the removal.
+//!
+//! It may be done by the monitor (`brig container cleanup`), by the attached client that promised it, by `stop` or `rm`, or by
+//! the next command after a crash; each step is harmless when it was done before.
+
+use std::time::Duration;
+
+use base::ContainerId;
+use docker_types::container::RestartPolicy;
+use jiff::Timestamp;
+use monitor::Session;
+
+use super::truth::{Truth, run_result};
+use crate::Engine;
+use crate::db::{ContainerRow, RunResult};
+use crate::error::{Doing, Error, Result};
+use crate::model::Status;
+
+/// First wait before a restart; it doubles each time, as in Docker.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// Longest wait before a restart.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// A run of that length begins the waits anew.
+const STABLE_RUN: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Does the clean-up of an attached run whose session has ended: see [`super::Started::owns_cleanup`].
+    pub fn finish(&self, id: &ContainerId, session: Session) -> Result<()> {
+        self.cleanup(id.as_str(), false)?;
+        // The monitor may be gone already; all that it waited for is done.
+        let _ = session.cleaned();
+        Ok(())
+    }
+
+    /// Cleans up after a run that ended. Returns how long to wait before a restart, if the policy wants one; after
+    /// that wait it is called again with `restart`. A container that runs or is unknown is left alone.
+    pub fn cleanup(&self, id: &str, restart: bool) -> Result<Option<Duration>> {
+        let row = match self.row(id) {
+            Ok(row) => row,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let _lock = match self.lock(&row.id) {
+            Ok(lock) => lock,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let row = self.row(id)?;
+        if restart {
+            if row.status == Status::Restarting {
+                self.db()?.set_restart_count(&row.id, row.restart_count + 1)?;
+                self.start_locked(&row, None)?;
+            }
+            return Ok(None);
+        }
+        if row.status != Status::Running || matches!(self.truth(&row.id), Truth::Alive(_)) {
+            return Ok(None);
+        }
+        let result = self.settle(&row)?;
+        crate::timings::mark("settled");
+        if row.spec.host_config.auto_remove {
+            self.remove_locked(&row, true)?;
+            crate::timings::mark("removed");
+            return Ok(None);
+        }
+        let wait = restart_wait(&row.spec.host_config.restart_policy, &row, &result);
+        if wait.is_some() {
+            self.db()?.set_status(&row.id, Status::Restarting)?;
+        }
+        Ok(wait)
+    }
+
+    /// Makes the records and the machine agree with the end of a run: exit code, network, control group, run folder.
+    pub(super) fn settle(&self, row: &ContainerRow) -> Result<RunResult> {
+        let truth = self.truth(&row.id);
+        let result = run_result(&truth, &self.container_path(&row.id));
+        let network = self.teardown_network(&row.id);
+        let group = runtime::delete(&self.roots().run.join("runtime"), row.id.as_str(), true)
+            .doing(|| format!("cannot remove what the runtime keeps of container {}", row.name));
+        self.db()?.set_ended(&row.id, Status::Exited, &result)?;
+        network.and(group)?;
+        Ok(result)
+    }
+
+    /// Settles every container that ended unnoticed; what cannot be settled is left for the next command.
+    pub fn repair(&self) -> Result<()> {
+        for row in self.db()?.containers()? {
+            if row.status == Status::Running && !matches!(self.truth(&row.id), Truth::Alive(_)) {
+                self.cleanup_abandoned(&row)?;
+            }
+            if row.status == Status::Removing {
+                if let Ok(_lock) = self.lock(&row.id) {
+                    self.remove_locked(&row, true)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Cleans up a run whose monitor is gone too. A living monitor does it itself and is given the time.
+    fn cleanup_abandoned(&self, row: &ContainerRow) -> Result<()> {
+        if monitor::Client::connect(&self.roots().container_run(row.id.as_str())).is_ok() {
+            return Ok(());
+        }
+        self.cleanup(row.id.as_str(), false).map(|_| ())
+    }
+
+    /// Ends the wait for a restart, if there is one.
+    pub(super) fn cancel_restart(&self, row: &ContainerRow) {
+        if let Ok(mut client) = monitor::Client::connect(&self.roots().container_run(row.id.as_str())) {
+            // It may have ended its wait just now; then the status tells.
+            let _ = client.cancel_restart();
+        }
+    }
+}
+
+/// Decides whether, and after what wait, a container is started again.
+fn restart_wait(policy: &RestartPolicy, row: &ContainerRow, result: &RunResult) -> Option<Duration> {
+    if row.stopped_by_user {
+        return None;
+    }
+    let limit = u32::try_from(policy.maximum_retry_count).unwrap_or(0);
+    let wanted = match policy.name.as_str() {
+        "always" | "unless-stopped" => true,
+        "on-failure" => result.exit_code != 0 && (limit == 0 || row.restart_count < limit),
+        _ => false,
+    };
+    wanted.then(|| wait_before(row.restart_count, run_length(row.started, result.finished)))
+}
+
+fn run_length(started: Option<Timestamp>, finished: Timestamp) -> Duration {
+    started.and_then(|started| Duration::try_from(finished - started).ok()).unwrap_or_default()
+}
+
+/// Doubles with each restart; a long run begins anew.
+fn wait_before(restarts: u32, run: Duration) -> Duration {
+    if run >= STABLE_RUN {
+        return FIRST_WAIT;
+    }
+    FIRST_WAIT.saturating_mul(1 << restarts.min(16)).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_minute_and_begin_anew() {
+        let ms = |restarts, run| wait_before(restarts, Duration::from_secs(run)).as_millis();
+        assert_eq!([ms(0, 0), ms(1, 0), ms(4, 0), ms(12, 0), ms(40, 0)], [100, 200, 1600, 60_000, 60_000]);
+        assert_eq!(ms(12, 11), 100);
+    }
+}

@@ -1,0 +1,61 @@
+//! `logs`: what a container wrote, from its json-file log.
+
+use std::os::fd::AsFd;
+
+use jiff::Timestamp;
+use monitor::log::{self, FollowUntil, Line, ReadOptions};
+use monitor::{Claim, Client};
+
+use super::LOG_FILE;
+use crate::Engine;
+use crate::error::{Doing, Error, Result};
+
+/// What to read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogOptions {
+    /// Wait for more until the container ends.
+    pub follow: bool,
+    /// Only lines not before.
+    pub since: Option<Timestamp>,
+    /// Only lines not after.
+    pub until: Option<Timestamp>,
+    /// Only the last that many.
+    pub tail: Option<u64>,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
+impl Engine {
+    /// Calls `each` for every line of a container's log; `Ok(false)` from it ends the reading.
+    pub fn logs(
+        &self,
+        name: &str,
+        options: &LogOptions,
+        each: &mut dyn FnMut(Line<'_>) -> std::io::Result<bool>,
+    ) -> Result<()> {
+        let row = self.row(name)?;
+        if row.spec.host_config.log_config.driver == "none" {
+            return Err(Error::Unsupported("configured logging driver does not support reading".to_owned()));
+        }
+        let path = self.container_path(&row.id).join(LOG_FILE);
+        let watched = match options.follow && self.state_of(&row).status.is_alive() {
+            true => {
+                let mut client: Client = self.client(&row)?;
+                client.watch(Claim::No).doing(|| format!("cannot follow container {}", row.name))?;
+                Some(client.into_fd())
+            }
+            false => None,
+        };
+        let read = ReadOptions {
+            stdout: options.stdout,
+            stderr: options.stderr,
+            tail: options.tail,
+            since: options.since.map(|stamp| stamp.as_nanosecond()),
+            until: options.until.map(|stamp| stamp.as_nanosecond()),
+            follow: watched.as_ref().map(|fd| FollowUntil::Readable(fd.as_fd())),
+        };
+        log::read(&path, &read, each).doing(|| format!("cannot read the log of container {}", row.name))
+    }
+}

@@ -1,0 +1,139 @@
+//! `rm` and `container prune`.
+
+use std::fs;
+
+use base::ContainerId;
+
+use crate::Engine;
+use crate::db::ContainerRow;
+use crate::error::{Doing, Error, IoContext, Result};
+use crate::model::{Container, Status};
+
+/// How `rm` goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RemoveOptions {
+    /// Kill it if it runs.
+    pub force: bool,
+    /// Remove its anonymous volumes too.
+    pub volumes: bool,
+}
+
+/// What a prune removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Names or ids.
+    pub deleted: Vec<String>,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+impl Engine {
+    /// Removes a container.
+    pub fn remove(&self, name: &str, options: RemoveOptions) -> Result<()> {
+        let row = self.row(name)?;
+        let state = self.state_of(&row);
+        if state.status.is_alive() || row.status == Status::Restarting {
+            if !options.force {
+                return Err(Error::Conflict(format!(
+                    "cannot remove container \"{}\": container is {}: stop the container before removing or force remove",
+                    row.name,
+                    state.status.as_str()
+                )));
+            }
+            self.db()?.set_stopped_by_user(&row.id)?;
+            match row.status {
+                Status::Restarting => self.cancel_restart(&row),
+                _ => self.end(&row, 9, None)?,
+            }
+        }
+        let _lock = match self.lock(&row.id) {
+            Ok(lock) => lock,
+            // With --rm it went by itself.
+            Err(Error::NotFound { .. }) if row.spec.host_config.auto_remove => return Ok(()),
+            Err(Error::NotFound { .. }) => return self.remove_locked(&row, options.volumes),
+            Err(error) => return Err(error),
+        };
+        let row = match self.row(row.id.as_str()) {
+            Ok(row) => row,
+            Err(Error::NotFound { .. }) if options.force => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if row.status == Status::Running {
+            self.settle(&row)?;
+        }
+        self.remove_locked(&row, options.volumes)
+    }
+
+    /// Removes a container that does not run, whose lock the caller holds. The row goes last: whatever a crash leaves is
+    /// found through it and removed by the next command.
+    pub(super) fn remove_locked(&self, row: &ContainerRow, volumes: bool) -> Result<()> {
+        if row.status != Status::Removing {
+            self.db()?.set_status(&row.id, Status::Removing)?;
+        }
+        let snapshot = self
+            .store()?
+            .remove_snapshot(row.id.as_str())
+            .doing(|| format!("cannot remove the files of container {}", row.name));
+        let run = self.roots().container_run(row.id.as_str());
+        let folder = self.container_path(&row.id);
+        let folders = remove_folder(&run).and(remove_folder(&folder));
+        snapshot.and(folders)?;
+        let orphans = self.db()?.remove_container(&row.id)?;
+        for volume in orphans.iter().filter(|_| volumes) {
+            self.remove_volume(volume, true)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the containers that do not run and that `wanted` picks.
+    pub fn prune_containers(&self, wanted: &dyn Fn(&Container) -> bool) -> Result<Pruned> {
+        let mut pruned = Pruned::default();
+        for container in self.containers()? {
+            let idle = matches!(container.state.status, Status::Created | Status::Exited | Status::Dead);
+            if !idle || !wanted(&container) {
+                continue;
+            }
+            let (bytes, _) = self.container_size(&container)?;
+            match self.remove(container.id.as_str(), RemoveOptions::default()) {
+                Ok(()) => {
+                    pruned.deleted.push(container.id.to_string());
+                    pruned.bytes += bytes;
+                }
+                // Somebody started or removed it meanwhile.
+                Err(Error::Conflict(_) | Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pruned)
+    }
+
+    /// Removes folders below `containers` that no row owns: what a `create` left that was killed before it recorded.
+    pub(crate) fn sweep_folders(&self) -> Result<()> {
+        let known: std::collections::HashSet<String> =
+            self.db()?.containers()?.into_iter().map(|row| row.id.to_string()).collect();
+        for base in [self.roots().data.join("containers"), self.roots().run.join("containers")] {
+            for entry in fs::read_dir(&base).at("list", &base)? {
+                let entry = entry.at("list", &base)?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let old = entry
+                    .metadata()
+                    .and_then(|meta| meta.modified())
+                    .ok()
+                    .and_then(|time| time.elapsed().ok());
+                // A create that is at work right now has a folder for a moment before it has a row.
+                let settled = old.is_some_and(|age| age.as_secs() > 60);
+                if name.parse::<ContainerId>().is_ok() && !known.contains(&name) && settled {
+                    remove_folder(&entry.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove_folder(path: &std::path::Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", path),
+        _ => Ok(()),
+    }
+}

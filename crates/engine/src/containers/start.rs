@@ -1,0 +1,335 @@
+//! `start`: from a recorded container to a running one.
+//!
+//! ```text
+//! snapshot mounted ─ namespace, address, ports ─ files, config.json ─ monitor spawned ─┬─ container created ─┬─ recorded ─ started
+//!                                                                                      └─ network on the wire ┘
+//! ```
+//! Every step that makes something outside this process is undone when a later one fails; the row then says why.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use base::{ContainerId, ErrorKind, Kinded};
+use jiff::Timestamp;
+use monitor::{AttachOptions, CgroupManager, Launch, LaunchFds, LogSpec, Session, StdinMode};
+use sys::beneath::Root;
+
+use super::spec::{self, Resolved};
+use super::truth::Truth;
+use super::user::{Accounts, Identity};
+use super::{EXIT_FILE, LOG_FILE, copyup, devices, user};
+use crate::Engine;
+use crate::config::CgroupSetting;
+use crate::db::ContainerRow;
+use crate::error::{Doing, Error, IoContext, Result};
+use crate::model::{MountPoint, Status};
+use crate::networks::{Mode, Prepared};
+
+/// A container that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// Which.
+    pub id: ContainerId,
+    /// Its streams, when they were asked for. When [`Started::owns_cleanup`], the session goes to [`Engine::finish`]
+    /// after its end.
+    pub session: Option<Session>,
+    /// What was asked for and is not had, in whole sentences.
+    pub warnings: Vec<String>,
+    /// Whether the caller promised the clean-up.
+    pub owns_cleanup: bool,
+}
+
+impl Engine {
+    /// Starts a container, with a session on its streams when `attach` asks for one. Starting a running one does nothing.
+    pub fn start(&self, name: &str, attach: Option<AttachOptions>) -> Result<Started> {
+        let id = self.row(name)?.id;
+        let _lock = self.lock(&id)?;
+        let row = self.row(id.as_str())?;
+        if row.status == Status::Running {
+            if let Truth::Alive(_) = self.truth(&id) {
+                if row.paused {
+                    return Err(Error::Conflict(
+                        "cannot start a paused container, try unpause instead".to_owned(),
+                    ));
+                }
+                return Ok(Started { id, session: None, warnings: Vec::new(), owns_cleanup: false });
+            }
+            self.settle(&row)?;
+        }
+        if row.status == Status::Restarting {
+            self.cancel_restart(&row);
+        }
+        if row.status == Status::Removing {
+            return Err(Error::Conflict(format!("container {} is being removed", row.name)));
+        }
+        self.db()?.set_restart_count(&id, 0)?;
+        self.start_locked(&row, attach)
+    }
+
+    /// Starts a container whose lock the caller holds and which does not run.
+    pub(super) fn start_locked(&self, row: &ContainerRow, attach: Option<AttachOptions>) -> Result<Started> {
+        let restarts = !matches!(row.spec.host_config.restart_policy.name.as_str(), "" | "no");
+        let attach = attach.map(|options| AttachOptions { claim_cleanup: !restarts, ..options });
+        let result = self.try_start(row, attach);
+        if let Err(error) = &result {
+            let text = base::error::render_chain(error);
+            let code = match error.kind() {
+                ErrorKind::CommandNotFound => 127,
+                ErrorKind::CommandNotExecutable => 126,
+                _ => 128,
+            };
+            // Undo goes on after an error; the first error is the one that is told.
+            let _ = runtime::delete(&self.roots().run.join("runtime"), row.id.as_str(), true);
+            let _ = self.teardown_network(&row.id);
+            let _ = self.db()?.set_start_failed(&row.id, code, &text);
+            let _ = fs::remove_dir_all(self.roots().container_run(row.id.as_str()));
+        }
+        result
+    }
+
+    fn try_start(&self, row: &ContainerRow, attach: Option<AttachOptions>) -> Result<Started> {
+        let folder = self.container_path(&row.id);
+        let mode = Mode::parse(&row.spec.host_config.network_mode)?;
+        let rootfs = self.mount_rootfs(row)?;
+        crate::timings::mark("snapshot");
+        let root = Root::from_fd(rootfs.try_clone().at("duplicate the root file system of", &folder)?);
+        let identity = self.identity(row, &root)?;
+        let mounts: Vec<MountPoint> =
+            row.mounts.iter().cloned().map(|point| self.with_source(point)).collect();
+        copyup::fill_volumes(self, &mounts, &root)?;
+        crate::timings::mark("user, volumes");
+        let prepared = self.prepare_network(row, &mode)?;
+        crate::timings::mark("address");
+        let mut warnings = self.write_bundle(row, &mode, &identity, &mounts, &prepared)?;
+        crate::timings::mark("bundle");
+        match fs::remove_file(folder.join(EXIT_FILE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).at("remove", &folder.join(EXIT_FILE));
+            }
+            _ => {}
+        }
+        let netns = prepared
+            .netns
+            .as_ref()
+            .map(OwnedFd::try_clone)
+            .transpose()
+            .at("duplicate the network of", &folder)?;
+        let launch = self.launch(row)?;
+        let fds = LaunchFds { rootfs: Some(rootfs), netns };
+        let doing = || format!("cannot start container {}", row.name);
+        let mut pending = monitor::spawn(&launch, fds).doing(doing)?;
+        crate::timings::mark("monitor spawned");
+        // While the monitor makes the container.
+        let wired =
+            prepared.netns.as_ref().map_or(Ok(()), |netns| self.setup_network(&row.id, &prepared, netns));
+        if let Err(error) = wired {
+            pending.abort();
+            return Err(error);
+        }
+        let created = pending.wait_created().doing(doing)?;
+        crate::timings::mark("created");
+        warnings.extend(created.warnings);
+        self.db()?.set_running(&row.id, Timestamp::now())?;
+        let owns_cleanup = attach.is_some_and(|options| options.claim_cleanup);
+        let session = attach.map(|options| pending.attach(options)).transpose().doing(doing)?;
+        pending.start().doing(doing)?;
+        crate::timings::mark("started");
+        Ok(Started { id: row.id.clone(), session, warnings, owns_cleanup })
+    }
+
+    fn mount_rootfs(&self, row: &ContainerRow) -> Result<OwnedFd> {
+        let doing = || format!("cannot prepare the root file system of container {}", row.name);
+        let store = self.store()?;
+        let snapshot = match store.snapshot(row.id.as_str()) {
+            Ok(snapshot) => snapshot,
+            Err(_) => store.prepare_snapshot(row.id.as_str(), &row.layers).doing(doing)?,
+        };
+        let volatile = row.spec.host_config.auto_remove;
+        snapshot.mount(&image::MountOptions { volatile, ..Default::default() }).doing(doing)
+    }
+
+    /// Who the process of a container is, by the accounts of its root file system.
+    pub(super) fn identity(&self, row: &ContainerRow, root: &Root) -> Result<Identity> {
+        let add = row.spec.host_config.group_add.clone().unwrap_or_default();
+        user::resolve(&row.spec.config.user, &add, &Accounts::load(root)?)
+    }
+
+    /// Writes `hosts`, `hostname`, `resolv.conf` and `config.json` into the container's folder.
+    fn write_bundle(
+        &self,
+        row: &ContainerRow,
+        mode: &Mode,
+        identity: &Identity,
+        mounts: &[MountPoint],
+        prepared: &Prepared,
+    ) -> Result<Vec<String>> {
+        let folder = self.container_path(&row.id);
+        let host = &row.spec.host_config;
+        let mut warnings = Vec::new();
+        let hostname = self.hostname(row, mode)?;
+        let mut joined = Vec::new();
+        let mut join = |kind: &'static str, mode: &str, file: &str| -> Result<()> {
+            if let Some(name) = mode.strip_prefix("container:") {
+                joined.push((kind, format!("/proc/{}/ns/{file}", self.living_pid(name)?)));
+            }
+            Ok(())
+        };
+        join("pid", &host.pid_mode, "pid")?;
+        join("ipc", &host.ipc_mode, "ipc")?;
+        join("network", &host.network_mode, "net")?;
+        let shm = match host.ipc_mode.strip_prefix("container:") {
+            Some(name) => Some(format!("/proc/{}/root/dev/shm", self.living_pid(name)?)),
+            None => (host.ipc_mode == "host").then(|| "/dev/shm".to_owned()),
+        };
+        let files_folder = match mode {
+            Mode::Container(name) => self.container_path(&self.row(name)?.id),
+            _ => {
+                let (resolv, warning) = self.resolv_conf(&row.spec, mode)?;
+                warnings.extend(warning);
+                let write = |name: &str, text: &str| {
+                    fs::write(folder.join(name), text).at("write", &folder.join(name))
+                };
+                write("resolv.conf", &resolv)?;
+                write("hostname", &network::files::hostname(&hostname))?;
+                write("hosts", &self.hosts(&row.spec, &hostname, prepared.endpoint.as_ref())?)?;
+                folder.clone()
+            }
+        };
+        let files =
+            [("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts")]
+                .map(|(name, target)| (files_folder.join(name).to_string_lossy().into_owned(), target));
+        let document = spec::render(&Resolved {
+            id: row.id.as_str(),
+            argv: &row.argv,
+            spec: &row.spec,
+            user: identity,
+            hostname: &hostname,
+            mounts,
+            files: &files,
+            joined: &joined,
+            shm: shm.as_deref(),
+            devices: &devices::list(host)?,
+            device_rules: &devices::rules(host)?,
+            seccomp: self.seccomp(host)?,
+            unified: self.cgroups_are_unified(),
+        })?;
+        let path = folder.join("config.json");
+        fs::write(&path, document.to_string()).at("write", &path)?;
+        Ok(warnings)
+    }
+
+    fn hostname(&self, row: &ContainerRow, mode: &Mode) -> Result<String> {
+        if !row.spec.config.hostname.is_empty() {
+            return Ok(row.spec.config.hostname.clone());
+        }
+        if *mode == Mode::Host || row.spec.host_config.uts_mode == "host" {
+            return Ok(rustix::system::uname().nodename().to_string_lossy().into_owned());
+        }
+        if let Mode::Container(name) = mode {
+            let other = self.row(name)?;
+            let given = &other.spec.config.hostname;
+            return Ok(if given.is_empty() { other.id.short().to_owned() } else { given.clone() });
+        }
+        Ok(row.id.short().to_owned())
+    }
+
+    /// The init of a container that must run, for joining its namespaces.
+    fn living_pid(&self, name: &str) -> Result<i32> {
+        let row = self.row(name)?;
+        match self.state_of(&row) {
+            state if state.status.is_alive() => Ok(state.pid),
+            _ => Err(Error::Conflict(format!(
+                "cannot join the namespaces of container {}: it is not running",
+                row.name
+            ))),
+        }
+    }
+
+    fn launch(&self, row: &ContainerRow) -> Result<Launch> {
+        let config = &row.spec.config;
+        let host = &row.spec.host_config;
+        let folder = self.container_path(&row.id);
+        Ok(Launch {
+            version: monitor::launch::VERSION,
+            id: row.id.clone(),
+            bundle: folder.clone(),
+            run_dir: self.roots().container_run(row.id.as_str()),
+            state_root: self.roots().run.join("runtime"),
+            terminal: config.tty,
+            console_size: (host.console_size != [0, 0])
+                .then_some((host.console_size[1], host.console_size[0])),
+            stdin: match (config.open_stdin, config.stdin_once) {
+                (false, _) => StdinMode::Null,
+                (true, false) => StdinMode::Open,
+                (true, true) => StdinMode::Once,
+            },
+            log: self.log_spec(row, &folder)?,
+            exit_file: folder.join(EXIT_FILE),
+            durable: !host.auto_remove,
+            cleanup: self.cleanup_command(&row.id),
+            init: host.init.unwrap_or(false),
+            cgroup: match self.config().runtime.cgroups {
+                CgroupSetting::Cgroupfs => CgroupManager::Cgroupfs,
+                CgroupSetting::Systemd => CgroupManager::Systemd,
+                CgroupSetting::Disabled => CgroupManager::Disabled,
+            },
+            seccomp_cache: Some(self.roots().run.join("seccomp")),
+            program: None,
+        })
+    }
+
+    fn cleanup_command(&self, id: &ContainerId) -> Vec<OsString> {
+        let roots = self.roots();
+        let mut words: Vec<OsString> = Vec::new();
+        for (flag, path) in [("--root", &roots.data), ("--run-root", &roots.run), ("--config", &roots.config)]
+        {
+            words.push(flag.into());
+            words.push(path.into());
+        }
+        words.extend(["container", "cleanup", id.as_str()].map(OsString::from));
+        words
+    }
+
+    fn log_spec(&self, row: &ContainerRow, folder: &Path) -> Result<LogSpec> {
+        let log = &row.spec.host_config.log_config;
+        match log.driver.as_str() {
+            "none" => return Ok(LogSpec::None),
+            "" | "json-file" => {}
+            other => {
+                return Err(Error::Unsupported(format!(
+                    "log driver {other:?} is not supported yet: json-file and none are"
+                )));
+            }
+        }
+        let defaults = &self.config().log;
+        let bytes = |key: &str, text: &str| {
+            docker_types::size::parse_binary(text)
+                .map_err(|error| Error::Invalid(format!("invalid log option {key}={text}: {error}")))
+        };
+        let mut max_size = bytes("max-size", &defaults.max_size)?;
+        let mut max_files = defaults.max_file;
+        for (key, value) in &log.config {
+            match key.as_str() {
+                "max-size" => max_size = bytes(key, value)?,
+                "max-file" => {
+                    let files = value.parse::<u32>().ok().filter(|files| *files > 0);
+                    max_files = files.ok_or_else(|| {
+                        Error::Invalid(format!(
+                            "invalid log option max-file={value}: a number from 1 is wanted"
+                        ))
+                    })?;
+                }
+                "mode" if value == "blocking" => {}
+                other => {
+                    return Err(Error::Unsupported(format!(
+                        "unknown log opt '{other}' for json-file log driver: max-size and max-file are known"
+                    )));
+                }
+            }
+        }
+        let max_size = u64::try_from(max_size).ok().filter(|size| *size > 0);
+        Ok(LogSpec::JsonFile { path: folder.join(LOG_FILE), max_size, max_files })
+    }
+}

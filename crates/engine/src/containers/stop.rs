@@ -1,0 +1,222 @@
+//! `stop`, `kill`, `restart`, `pause`, `unpause`, `wait`, `rename`.
+
+use std::time::{Duration, Instant};
+
+use docker_types::{names, signal};
+use monitor::{Claim, Client, ExitRecord};
+
+use crate::Engine;
+use crate::db::ContainerRow;
+use crate::error::{Doing, Error, Result};
+use crate::model::Status;
+
+/// Seconds from the stop signal to SIGKILL when nobody says.
+const STOP_TIMEOUT: i64 = 10;
+/// SIGTERM and SIGKILL.
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+/// How long a killed container may take to end; longer means that the kernel holds it (a process in state D).
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a container without a living monitor is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// What `wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WaitCondition {
+    /// That it does not run.
+    #[default]
+    NotRunning,
+    /// That it ends the next time.
+    NextExit,
+    /// That it is removed.
+    Removed,
+}
+
+impl Engine {
+    /// Stops a container: its stop signal (or `signal`), and SIGKILL after `timeout` seconds (−1 waits for ever).
+    /// Stopping one that does not run does nothing.
+    pub fn stop(&self, name: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+        let row = self.row(name)?;
+        let chosen = signal.or(row.spec.config.stop_signal.as_deref());
+        let number = chosen.map(parse_signal).transpose()?.unwrap_or(SIGTERM);
+        let timeout = timeout.or(row.spec.config.stop_timeout).unwrap_or(STOP_TIMEOUT);
+        let state = self.state_of(&row);
+        if row.status == Status::Restarting {
+            self.db()?.set_stopped_by_user(&row.id)?;
+            self.cancel_restart(&row);
+            return self.db()?.set_status(&row.id, Status::Exited);
+        }
+        if !state.status.is_alive() {
+            return self.cleanup(row.id.as_str(), false).map(|_| ());
+        }
+        self.db()?.set_stopped_by_user(&row.id)?;
+        let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
+        self.end(&row, number, patience)
+    }
+
+    /// Sends `number`, waits as long as `patience` (none: for ever), then kills; cleans up itself.
+    pub(super) fn end(&self, row: &ContainerRow, number: i32, patience: Option<Duration>) -> Result<()> {
+        let doing = || format!("cannot stop container {}", row.name);
+        let mut client = self.client(row)?;
+        client.watch(Claim::Yes).doing(doing)?;
+        if row.paused {
+            // A frozen process takes no signal; SIGKILL too waits for the thaw on cgroup v1.
+            self.thaw(row)?;
+        }
+        client.signal(number).doing(doing)?;
+        if wait_for(&mut client, patience).doing(doing)?.is_none() {
+            client.signal(SIGKILL).doing(doing)?;
+            if wait_for(&mut client, Some(KILL_PATIENCE)).doing(doing)?.is_none() {
+                return Err(Error::Unavailable(format!(
+                    "cannot stop container {}: tried to kill it, but it did not end in {} s; a process of it waits in the kernel (see state D in ps)",
+                    row.name,
+                    KILL_PATIENCE.as_secs()
+                )));
+            }
+        }
+        crate::timings::mark("ended");
+        self.cleanup(row.id.as_str(), false)?;
+        // The monitor only waits for this word; when it is gone there is nobody to tell.
+        let _ = client.cleaned();
+        Ok(())
+    }
+
+    /// Sends a signal to the init.
+    pub fn kill(&self, name: &str, signal: &str) -> Result<()> {
+        let number = parse_signal(signal)?;
+        let row = self.row(name)?;
+        let state = self.state_of(&row);
+        if !state.status.is_alive() {
+            return Err(Error::Conflict(format!(
+                "cannot kill container: {name}: container {} is not running",
+                row.id
+            )));
+        }
+        if number == SIGKILL || number == stop_signal(&row) {
+            self.db()?.set_stopped_by_user(&row.id)?;
+        }
+        let mut client = self.client(&row)?;
+        client.signal(number).doing(|| format!("cannot kill container {}", row.name))?;
+        if number == SIGKILL {
+            if row.paused {
+                self.thaw(&row)?;
+            }
+            client.watch(Claim::No).doing(|| format!("cannot wait for container {}", row.name))?;
+            wait_for(&mut client, Some(KILL_PATIENCE))
+                .doing(|| format!("cannot wait for container {}", row.name))?;
+        }
+        Ok(())
+    }
+
+    /// Stops a container and starts it again.
+    pub fn restart(&self, name: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+        let id = self.row(name)?.id;
+        self.stop(id.as_str(), signal, timeout)?;
+        self.start(id.as_str(), None).map(|_| ())
+    }
+
+    /// Freezes all processes of a container.
+    pub fn pause(&self, name: &str) -> Result<()> {
+        let row = self.row(name)?;
+        let _lock = self.lock(&row.id)?;
+        match self.state_of(&row).status {
+            Status::Running => {}
+            Status::Paused => return Err(Error::Conflict(format!("Container {name} is already paused"))),
+            _ => return Err(Error::Conflict(format!("Container {name} is not running"))),
+        }
+        runtime::pause(&self.roots().run.join("runtime"), row.id.as_str())
+            .doing(|| format!("cannot pause container {}", row.name))?;
+        self.db()?.set_paused(&row.id, true)
+    }
+
+    /// Thaws a paused container.
+    pub fn unpause(&self, name: &str) -> Result<()> {
+        let row = self.row(name)?;
+        let _lock = self.lock(&row.id)?;
+        if self.state_of(&row).status != Status::Paused {
+            return Err(Error::Conflict(format!("Container {name} is not paused")));
+        }
+        self.thaw(&row)
+    }
+
+    fn thaw(&self, row: &ContainerRow) -> Result<()> {
+        runtime::resume(&self.roots().run.join("runtime"), row.id.as_str())
+            .doing(|| format!("cannot unpause container {}", row.name))?;
+        self.db()?.set_paused(&row.id, false)
+    }
+
+    /// Waits for the end of a container and returns its exit code.
+    pub fn wait(&self, name: &str, condition: WaitCondition) -> Result<i32> {
+        let row = self.row(name)?;
+        let mut state = self.state_of(&row);
+        if condition == WaitCondition::NextExit {
+            while !state.status.is_alive() {
+                std::thread::sleep(POLL);
+                state = self.state_of(&self.row(row.id.as_str())?);
+            }
+        }
+        let mut code = state.exit_code;
+        if state.status.is_alive() {
+            code = self.wait_exit(&row)?.exit_code;
+        }
+        if condition == WaitCondition::Removed {
+            while self.row(row.id.as_str()).is_ok() {
+                std::thread::sleep(POLL);
+            }
+        }
+        Ok(code)
+    }
+
+    fn wait_exit(&self, row: &ContainerRow) -> Result<ExitRecord> {
+        let doing = || format!("cannot wait for container {}", row.name);
+        loop {
+            let mut client = self.client(row)?;
+            client.watch(Claim::No).doing(doing)?;
+            match client.wait(None) {
+                Ok(Some(exit)) => return Ok(exit),
+                Ok(None) => {}
+                // The monitor was killed; the next turn has another one take over.
+                Err(_) if self.state_of(row).status.is_alive() => {}
+                Err(error) => return Err(error).doing(doing),
+            }
+        }
+    }
+
+    /// Gives a container another name.
+    pub fn rename(&self, old: &str, new: &str) -> Result<()> {
+        let row = self.row(old)?;
+        let new = new.strip_prefix('/').unwrap_or(new);
+        if new.is_empty() {
+            return Err(Error::Invalid("Neither old nor new names may be empty".to_owned()));
+        }
+        names::check(new).map_err(|error| Error::Invalid(error.to_string()))?;
+        if row.name == new {
+            return Err(Error::Invalid(
+                "Renaming a container with the same name as its current name".to_owned(),
+            ));
+        }
+        self.db()?.rename_container(&row.id, new)
+    }
+}
+
+fn wait_for(client: &mut Client, patience: Option<Duration>) -> monitor::Result<Option<ExitRecord>> {
+    let Some(patience) = patience else { return client.wait(None) };
+    let end = Instant::now() + patience;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let turn = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+        match client.wait(Some(turn))? {
+            Some(exit) => return Ok(Some(exit)),
+            None if Instant::now() >= end => return Ok(None),
+            None => {}
+        }
+    }
+}
+
+fn parse_signal(text: &str) -> Result<i32> {
+    signal::parse(text).map_err(|error| Error::Invalid(error.to_string()))
+}
+
+fn stop_signal(row: &ContainerRow) -> i32 {
+    row.spec.config.stop_signal.as_deref().and_then(|text| signal::parse(text).ok()).unwrap_or(SIGTERM)
+}

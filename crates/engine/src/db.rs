@@ -1,0 +1,175 @@
+//! The database: what is wanted. One SQLite file in WAL mode, opened by as many processes as like; each change is one
+//! immediate transaction. What is true is asked of the kernel and of the monitors' files, see [`crate::containers`].
+//!
+//! Source of the settings: SQLite's "WAL mode" and "PRAGMA synchronous" pages; NORMAL keeps the file consistent after a
+//! power cut and may lose the last transactions, which the reconciliation then finds as unowned and removes.
+
+mod containers;
+mod images;
+mod networks;
+mod volumes;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::error::{Error, IoContext, Result};
+
+pub(crate) use containers::{ContainerRow, RunResult};
+pub(crate) use images::ImageRow;
+pub(crate) use volumes::VolumeRow;
+
+/// How long a writer waits for another before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Version of the tables.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE images (
+    id TEXT PRIMARY KEY, manifest TEXT NOT NULL, config TEXT NOT NULL, layers TEXT NOT NULL,
+    blobs TEXT NOT NULL, size INTEGER NOT NULL, created INTEGER) STRICT, WITHOUT ROWID;
+CREATE TABLE refs (name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images(id)) STRICT, WITHOUT ROWID;
+CREATE INDEX refs_image ON refs(image);
+CREATE TABLE containers (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL,
+    image TEXT NOT NULL, image_name TEXT NOT NULL, layers TEXT NOT NULL, spec TEXT NOT NULL, argv TEXT NOT NULL,
+    mounts TEXT NOT NULL, status TEXT NOT NULL, paused INTEGER NOT NULL DEFAULT 0,
+    exit_code INTEGER NOT NULL DEFAULT 0, oom_killed INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '',
+    started INTEGER, finished INTEGER, restart_count INTEGER NOT NULL DEFAULT 0,
+    stopped_by_user INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+CREATE INDEX containers_image ON containers(image);
+CREATE TABLE endpoints (
+    container TEXT NOT NULL, network TEXT NOT NULL, ip4 TEXT, ip6 TEXT, data TEXT NOT NULL,
+    PRIMARY KEY (container, network), UNIQUE (network, ip4), UNIQUE (network, ip6)) STRICT, WITHOUT ROWID;
+CREATE TABLE ports (
+    container TEXT NOT NULL, proto TEXT NOT NULL, host_ip TEXT NOT NULL, host_first INTEGER NOT NULL,
+    guest_first INTEGER NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (proto, host_ip, host_first, container)) STRICT, WITHOUT ROWID;
+CREATE INDEX ports_container ON ports(container);
+CREATE TABLE volumes (
+    name TEXT PRIMARY KEY, labels TEXT NOT NULL, options TEXT NOT NULL, created INTEGER NOT NULL,
+    anonymous INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE volume_users (
+    volume TEXT NOT NULL REFERENCES volumes(name), container TEXT NOT NULL,
+    PRIMARY KEY (volume, container)) STRICT, WITHOUT ROWID;
+CREATE INDEX volume_users_container ON volume_users(container);
+CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// The open database.
+#[derive(Debug)]
+pub(crate) struct Database {
+    connection: Connection,
+}
+
+/// Adds what was attempted to an error of SQLite.
+pub(crate) trait SqlContext<T> {
+    fn sql(self, action: &'static str) -> Result<T>;
+}
+
+impl<T> SqlContext<T> for rusqlite::Result<T> {
+    fn sql(self, action: &'static str) -> Result<T> {
+        self.map_err(|source| Error::Database { action, source })
+    }
+}
+
+impl Database {
+    /// Opens the file `path`, makes its tables where they are missing, refuses those of a newer program.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let connection = Connection::open(path).sql("open the file")?;
+        connection.busy_timeout(BUSY_TIMEOUT).sql("set the time-out")?;
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
+            )
+            .sql("choose the journal")?;
+        let database = Self { connection };
+        let version = database.version()?;
+        if version > SCHEMA_VERSION {
+            return Err(Error::Format {
+                path: path.to_owned(),
+                found: version.to_string(),
+                known: SCHEMA_VERSION.unsigned_abs() as u32,
+            });
+        }
+        if version == 0 {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).at("protect", path)?;
+            database.write("make the tables", |tx| {
+                let made: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+                if made == 0 {
+                    tx.execute_batch(SCHEMA)?;
+                    tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(database)
+    }
+
+    fn version(&self) -> Result<i64> {
+        self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).sql("read the version")
+    }
+
+    /// Runs `body` in one immediate transaction: all of it happens, or nothing.
+    fn write<T>(
+        &self,
+        action: &'static str,
+        body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let tx = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).sql(action)?;
+        let value = body(&tx).sql(action)?;
+        tx.commit().sql(action)?;
+        Ok(value)
+    }
+
+    /// Reads a setting.
+    pub(crate) fn setting(&self, key: &str) -> Result<Option<String>> {
+        use rusqlite::OptionalExtension as _;
+        self.connection
+            .prepare_cached("SELECT value FROM settings WHERE key = ?1")
+            .and_then(|mut query| query.query_row([key], |row| row.get(0)).optional())
+            .sql("read a setting")
+    }
+
+    /// Sets a setting unless it is set already; returns what it is now.
+    pub(crate) fn setting_once(&self, key: &str, value: &str) -> Result<String> {
+        self.write("set a setting", |tx| {
+            tx.execute("INSERT OR IGNORE INTO settings VALUES (?1, ?2)", [key, value])?;
+            tx.query_row("SELECT value FROM settings WHERE key = ?1", [key], |row| row.get(0))
+        })
+    }
+}
+
+/// Parses a JSON column; a malformed one is an error of SQLite's conversion kind.
+fn json<T: serde::de::DeserializeOwned>(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+/// Renders a JSON column.
+fn text<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// Parses a text column with `FromStr`.
+fn parse<T: std::str::FromStr>(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    row.get_ref(column)?.as_str()?.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+/// Nanoseconds since 1970 as SQLite keeps them; they last until the year 2262.
+fn nanos(stamp: jiff::Timestamp) -> i64 {
+    i64::try_from(stamp.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+fn stamp(nanos: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or_default()
+}

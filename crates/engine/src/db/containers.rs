@@ -1,0 +1,262 @@
+//! Containers: the row of each is the intent; [`crate::containers`] compares it with the kernel.
+
+use base::ContainerId;
+use docker_types::ContainerSpec;
+use jiff::Timestamp;
+use oci::Digest;
+use rusqlite::{ErrorCode, OptionalExtension as _, Row};
+
+use super::{Database, SqlContext, json, nanos, parse, stamp, text};
+use crate::error::{Error, Result};
+use crate::model::{MountPoint, Status};
+
+/// A container as it is recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct ContainerRow {
+    pub(crate) id: ContainerId,
+    pub(crate) name: String,
+    pub(crate) created: Timestamp,
+    pub(crate) image: Digest,
+    pub(crate) image_name: String,
+    /// DiffIDs of the image, bottom first.
+    pub(crate) layers: Vec<Digest>,
+    pub(crate) spec: ContainerSpec,
+    pub(crate) argv: Vec<String>,
+    pub(crate) mounts: Vec<MountPoint>,
+    pub(crate) status: Status,
+    pub(crate) paused: bool,
+    pub(crate) exit_code: i32,
+    pub(crate) oom_killed: bool,
+    pub(crate) error: String,
+    pub(crate) started: Option<Timestamp>,
+    pub(crate) finished: Option<Timestamp>,
+    pub(crate) restart_count: u32,
+    pub(crate) stopped_by_user: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub(crate) struct RunResult {
+    pub(crate) exit_code: i32,
+    pub(crate) oom_killed: bool,
+    pub(crate) error: String,
+    pub(crate) started: Option<Timestamp>,
+    pub(crate) finished: Timestamp,
+}
+
+fn read_status(row: &Row<'_>) -> rusqlite::Result<Status> {
+    let word: String = row.get("status")?;
+    serde_json::from_value(serde_json::Value::String(word)).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+impl ContainerRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: parse(row, "id")?,
+            name: row.get("name")?,
+            created: stamp(row.get("created")?),
+            image: parse(row, "image")?,
+            image_name: row.get("image_name")?,
+            layers: json(row, "layers")?,
+            spec: json(row, "spec")?,
+            argv: json(row, "argv")?,
+            mounts: json(row, "mounts")?,
+            status: read_status(row)?,
+            paused: row.get("paused")?,
+            exit_code: row.get("exit_code")?,
+            oom_killed: row.get("oom_killed")?,
+            error: row.get("error")?,
+            started: row.get::<_, Option<i64>>("started")?.map(stamp),
+            finished: row.get::<_, Option<i64>>("finished")?.map(stamp),
+            restart_count: row.get("restart_count")?,
+            stopped_by_user: row.get("stopped_by_user")?,
+        })
+    }
+
+    /// Names of the volumes it uses.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(|mount| mount.volume.as_deref())
+    }
+}
+
+impl Database {
+    /// Records a container; its name and its volumes are taken from now on.
+    pub(crate) fn put_container(&self, row: &ContainerRow) -> Result<()> {
+        let result = self.write("record a container", |tx| {
+            tx.execute(
+                "INSERT INTO containers (id, name, created, image, image_name, layers, spec, argv, mounts, status)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'created')",
+                (
+                    row.id.as_str(),
+                    &row.name,
+                    nanos(row.created),
+                    row.image.as_str(),
+                    &row.image_name,
+                    text(&row.layers)?,
+                    text(&row.spec)?,
+                    text(&row.argv)?,
+                    text(&row.mounts)?,
+                ),
+            )?;
+            for volume in row.volumes() {
+                tx.execute("INSERT OR IGNORE INTO volume_users VALUES (?1, ?2)", (volume, row.id.as_str()))?;
+            }
+            Ok(())
+        });
+        match result {
+            Err(Error::Database { source, .. }) if is_unique(&source) => Err(self.name_taken(&row.name)),
+            other => other,
+        }
+    }
+
+    fn name_taken(&self, name: &str) -> Error {
+        let owner = self.container_by_name(name).ok().flatten().map(|row| row.id.to_string());
+        Error::NameTaken { name: name.to_owned(), owner: owner.unwrap_or_default() }
+    }
+
+    pub(crate) fn container_by_name(&self, name: &str) -> Result<Option<ContainerRow>> {
+        self.connection
+            .prepare_cached("SELECT * FROM containers WHERE name = ?1")
+            .and_then(|mut query| query.query_row([name], ContainerRow::read).optional())
+            .sql("find a container")
+    }
+
+    /// Finds containers whose id begins with `prefix`, at most two.
+    pub(crate) fn containers_by_prefix(&self, prefix: &str) -> Result<Vec<ContainerRow>> {
+        self.connection
+            .prepare_cached("SELECT * FROM containers WHERE id >= ?1 AND id < ?2 LIMIT 2")
+            .and_then(|mut query| {
+                query.query_map([prefix, &format!("{prefix}g")], ContainerRow::read)?.collect()
+            })
+            .sql("find a container")
+    }
+
+    /// All containers, newest first.
+    pub(crate) fn containers(&self) -> Result<Vec<ContainerRow>> {
+        self.connection
+            .prepare_cached("SELECT * FROM containers ORDER BY created DESC, id")
+            .and_then(|mut query| query.query_map([], ContainerRow::read)?.collect())
+            .sql("list containers")
+    }
+
+    /// How many containers use each image.
+    pub(crate) fn image_users(&self, image: &Digest) -> Result<Vec<(ContainerId, String)>> {
+        self.connection
+            .prepare_cached("SELECT id, name FROM containers WHERE image = ?1")
+            .and_then(|mut query| {
+                query.query_map([image.as_str()], |row| Ok((parse(row, "id")?, row.get("name")?)))?.collect()
+            })
+            .sql("list the containers of an image")
+    }
+
+    pub(crate) fn rename_container(&self, id: &ContainerId, name: &str) -> Result<()> {
+        let result = self.write("rename a container", |tx| {
+            tx.execute("UPDATE containers SET name = ?2 WHERE id = ?1", (id.as_str(), name))
+        });
+        match result {
+            Err(Error::Database { source, .. }) if is_unique(&source) => Err(self.name_taken(name)),
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// Records that a run begins.
+    pub(crate) fn set_running(&self, id: &ContainerId, started: Timestamp) -> Result<()> {
+        self.write("record a start", |tx| {
+            tx.execute(
+                "UPDATE containers SET status = 'running', paused = 0, started = ?2, error = '', oom_killed = 0,
+                 stopped_by_user = 0, exit_code = 0 WHERE id = ?1",
+                (id.as_str(), nanos(started)),
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Records the end of a run; addresses and ports are taken back.
+    pub(crate) fn set_ended(&self, id: &ContainerId, status: Status, result: &RunResult) -> Result<()> {
+        self.write("record an end", |tx| {
+            tx.execute(
+                "UPDATE containers SET status = ?2, paused = 0, exit_code = ?3, oom_killed = ?4, error = ?5,
+                 started = COALESCE(?6, started), finished = ?7 WHERE id = ?1",
+                (
+                    id.as_str(),
+                    status.as_str(),
+                    result.exit_code,
+                    result.oom_killed,
+                    &result.error,
+                    result.started.map(nanos),
+                    nanos(result.finished),
+                ),
+            )?;
+            tx.execute("DELETE FROM endpoints WHERE container = ?1", [id.as_str()])?;
+            tx.execute("DELETE FROM ports WHERE container = ?1", [id.as_str()])?;
+            Ok(())
+        })
+    }
+
+    /// Records a start that failed: the container stays as it was made, with the reason.
+    pub(crate) fn set_start_failed(&self, id: &ContainerId, exit_code: i32, error: &str) -> Result<()> {
+        self.write("record a failed start", |tx| {
+            tx.execute(
+                "UPDATE containers SET status = CASE WHEN finished IS NULL THEN 'created' ELSE 'exited' END,
+                 paused = 0, exit_code = ?2, error = ?3 WHERE id = ?1",
+                (id.as_str(), exit_code, error),
+            )?;
+            tx.execute("DELETE FROM endpoints WHERE container = ?1", [id.as_str()])?;
+            tx.execute("DELETE FROM ports WHERE container = ?1", [id.as_str()])?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn set_paused(&self, id: &ContainerId, paused: bool) -> Result<()> {
+        self.write("record a pause", |tx| {
+            tx.execute("UPDATE containers SET paused = ?2 WHERE id = ?1", (id.as_str(), paused))?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn set_status(&self, id: &ContainerId, status: Status) -> Result<()> {
+        self.write("record a status", |tx| {
+            tx.execute("UPDATE containers SET status = ?2 WHERE id = ?1", (id.as_str(), status.as_str()))?;
+            Ok(())
+        })
+    }
+
+    /// Records that a person stopped it, which ends its restart policy until the next start.
+    pub(crate) fn set_stopped_by_user(&self, id: &ContainerId) -> Result<()> {
+        self.write("record a stop", |tx| {
+            tx.execute("UPDATE containers SET stopped_by_user = 1 WHERE id = ?1", [id.as_str()])?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn set_restart_count(&self, id: &ContainerId, count: u32) -> Result<()> {
+        self.write("count a restart", |tx| {
+            tx.execute("UPDATE containers SET restart_count = ?2 WHERE id = ?1", (id.as_str(), count))?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a container with everything that is its own here. Returns the anonymous volumes that nobody uses now.
+    pub(crate) fn remove_container(&self, id: &ContainerId) -> Result<Vec<String>> {
+        self.write("remove a container", |tx| {
+            let id = id.as_str();
+            let mut query = tx.prepare_cached(
+                "SELECT volume FROM volume_users JOIN volumes ON name = volume AND anonymous
+                 WHERE container = ?1 AND NOT EXISTS
+                 (SELECT 1 FROM volume_users AS other WHERE other.volume = volumes.name AND other.container <> ?1)",
+            )?;
+            let orphans = query.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+            for table in ["endpoints", "ports", "volume_users"] {
+                tx.execute(&format!("DELETE FROM {table} WHERE container = ?1"), [id])?;
+            }
+            tx.execute("DELETE FROM containers WHERE id = ?1", [id])?;
+            Ok(orphans)
+        })
+    }
+}
+
+fn is_unique(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.code == ErrorCode::ConstraintViolation)
+}

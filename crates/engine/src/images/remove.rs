@@ -1,0 +1,124 @@
+//! `rmi`, `image prune`, and the sweep of what nobody uses any more.
+
+use std::collections::HashSet;
+
+use image::{Live, Reclaimed};
+use oci::{Digest, ImageRef};
+
+use crate::Engine;
+use crate::containers::Pruned;
+use crate::db::ImageRow;
+use crate::error::{Doing, Error, Result};
+use crate::model::Image;
+
+/// One thing that a removal did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemovedImage {
+    /// A name was taken away.
+    Untagged(ImageRef),
+    /// The image is gone.
+    Deleted(Digest),
+}
+
+impl Engine {
+    /// Removes a name of an image, and the image with its last name. An id removes all names, with `force` even several.
+    pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<RemovedImage>> {
+        let row = self.find_image(name)?;
+        let names: Vec<ImageRef> = self.names_of(&row)?;
+        let by_name = name.parse::<ImageRef>().ok().filter(|reference| names.contains(reference));
+        let mut done = Vec::new();
+        let (tags, digests): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.digest.is_none());
+        let taken: Vec<ImageRef> = match &by_name {
+            Some(reference)
+                if tags.iter().any(|tag| tag != reference)
+                    || reference.digest.is_some() && !tags.is_empty() =>
+            {
+                vec![reference.clone()]
+            }
+            _ => tags.iter().chain(&digests).cloned().collect(),
+        };
+        let repositories: HashSet<String> = tags.iter().map(ImageRef::name).collect();
+        if by_name.is_none() && repositories.len() > 1 && !force {
+            return Err(Error::Conflict(format!(
+                "conflict: unable to delete {} (must be forced) - image is referenced in multiple repositories",
+                row.id.short()
+            )));
+        }
+        let last = taken.len() == tags.len() + digests.len();
+        let users = self.db()?.image_users(&row.id)?;
+        if let (true, Some((id, _))) = (last, users.first()) {
+            let running = users
+                .iter()
+                .any(|(id, _)| self.row(id.as_str()).is_ok_and(|row| self.state_of(&row).status.is_alive()));
+            if !force || running || by_name.is_none() {
+                let (kind, how) =
+                    if running { ("running ", "cannot be forced") } else { ("stopped ", "must be forced") };
+                return Err(Error::Conflict(format!(
+                    "conflict: unable to {} {} ({how}) - image is being used by {kind}container {}",
+                    if by_name.is_some() { "remove repository reference" } else { "delete" },
+                    by_name
+                        .map_or_else(|| row.id.short().to_owned(), |name| format!("\"{}\"", name.familiar())),
+                    id.short()
+                )));
+            }
+        }
+        for name in taken {
+            if self.db()?.remove_ref(&name)? {
+                done.push(RemovedImage::Untagged(name));
+            }
+        }
+        if last && self.db()?.remove_image(&row.id)? {
+            done.push(RemovedImage::Deleted(row.id));
+            self.sweep()?;
+        }
+        Ok(done)
+    }
+
+    fn names_of(&self, row: &ImageRow) -> Result<Vec<ImageRef>> {
+        Ok(self.db()?.refs()?.into_iter().filter(|(_, id)| *id == row.id).map(|(name, _)| name).collect())
+    }
+
+    /// Removes images without a tag, or all without a container, that `wanted` picks.
+    pub fn prune_images(
+        &self,
+        all: bool,
+        wanted: &dyn Fn(&Image) -> bool,
+    ) -> Result<(Vec<RemovedImage>, Pruned)> {
+        let mut removed = Vec::new();
+        for image in self.images()? {
+            if image.containers > 0 || !(all || image.tags.is_empty()) || !wanted(&image) {
+                continue;
+            }
+            for name in image.tags.iter().chain(&image.digests) {
+                if self.db()?.remove_ref(name)? {
+                    removed.push(RemovedImage::Untagged(name.clone()));
+                }
+            }
+            if self.db()?.remove_image(&image.id)? {
+                removed.push(RemovedImage::Deleted(image.id));
+            }
+        }
+        let reclaimed = self.sweep()?;
+        let deleted = removed.iter().filter_map(|one| match one {
+            RemovedImage::Deleted(id) => Some(id.to_string()),
+            RemovedImage::Untagged(_) => None,
+        });
+        Ok((removed.clone(), Pruned { deleted: deleted.collect(), bytes: reclaimed.bytes }))
+    }
+
+    /// Removes every blob, layer and snapshot that no image and no container uses.
+    pub(crate) fn sweep(&self) -> Result<Reclaimed> {
+        let doing = || "cannot remove what nobody uses any more".to_owned();
+        let sweep = self.store()?.begin_sweep().doing(doing)?;
+        let mut live = Live::default();
+        for row in self.db()?.images()? {
+            live.layers.extend(row.diff_ids());
+            live.blobs.extend(row.blobs);
+        }
+        for row in self.db()?.containers()? {
+            live.layers.extend(row.layers);
+            live.snapshots.insert(row.id.to_string());
+        }
+        sweep.run(&live).doing(doing)
+    }
+}

@@ -1,0 +1,198 @@
+//! Volumes: named or anonymous folders that outlive containers, `volumes/<name>/_data`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use docker_types::bind;
+use jiff::Timestamp;
+
+use crate::Engine;
+use crate::containers::Pruned;
+use crate::containers::random_bytes;
+use crate::db::VolumeRow;
+use crate::error::{Error, IoContext, Result};
+use crate::model::{MountKind, MountPoint, Volume};
+
+impl Engine {
+    /// Makes a volume, or returns the one of that name. Without a name it gets a random one.
+    ///
+    /// Fails for another driver than `local` and for driver options, which are not supported yet.
+    pub fn create_volume(
+        &self,
+        name: Option<&str>,
+        driver: &str,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<Volume> {
+        if !matches!(driver, "" | "local") {
+            return Err(Error::Unsupported(format!(
+                "volume driver {driver:?} is not supported: only \"local\" is"
+            )));
+        }
+        let anonymous = name.is_none_or(str::is_empty);
+        let name = match name.filter(|name| !name.is_empty()) {
+            Some(name) => name.to_owned(),
+            None => base::ContainerId::from_random(random_bytes()?).to_string(),
+        };
+        self.ensure_volume(&VolumeRow {
+            name: name.clone(),
+            labels,
+            options,
+            created: Timestamp::now(),
+            anonymous,
+        })?;
+        self.volume(&name)
+    }
+
+    /// Makes sure that a volume exists: its folder first, then its row.
+    pub(crate) fn ensure_volume(&self, row: &VolumeRow) -> Result<()> {
+        if !bind::is_volume_name(&row.name) {
+            return Err(Error::Invalid(format!(
+                "\"{}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
+                row.name
+            )));
+        }
+        if let Some(option) = row.options.keys().next() {
+            return Err(Error::Unsupported(format!(
+                "volume option {option:?} is not supported yet: volumes are plain folders"
+            )));
+        }
+        let folder = self.volume_folder(&row.name);
+        make_folder(&folder, 0o711)?;
+        make_folder(&folder.join("_data"), 0o755)?;
+        self.db()?.put_volume(row)?;
+        Ok(())
+    }
+
+    /// Folder of a volume; the contents are in `_data` below it.
+    pub(crate) fn volume_folder(&self, name: &str) -> PathBuf {
+        self.roots().data.join("volumes").join(name)
+    }
+
+    /// Fills in the host path of a mount.
+    pub(crate) fn with_source(&self, mut point: MountPoint) -> MountPoint {
+        if let (MountKind::Volume, Some(name)) = (point.kind, &point.volume) {
+            let data = self.volume_folder(name).join("_data");
+            let path = if point.subpath.is_empty() {
+                data
+            } else {
+                data.join(point.subpath.trim_start_matches('/'))
+            };
+            point.source = path.to_string_lossy().into_owned();
+        }
+        point
+    }
+
+    /// Returns all volumes, by name.
+    pub fn volumes(&self) -> Result<Vec<Volume>> {
+        self.db()?.volumes()?.into_iter().map(|row| self.volume_of(row)).collect()
+    }
+
+    /// Returns the volume of that name.
+    pub fn volume(&self, name: &str) -> Result<Volume> {
+        let row = self.db()?.volume(name)?;
+        self.volume_of(row.ok_or_else(|| Error::NotFound { what: "volume", name: name.to_owned() })?)
+    }
+
+    fn volume_of(&self, row: VolumeRow) -> Result<Volume> {
+        Ok(Volume {
+            used_by: self.db()?.volume_users(&row.name)?,
+            mountpoint: self.volume_folder(&row.name).join("_data"),
+            name: row.name,
+            labels: row.labels,
+            options: row.options,
+            created: row.created,
+            anonymous: row.anonymous,
+        })
+    }
+
+    /// Removes a volume that no container uses. With `force` a missing one is no error.
+    pub fn remove_volume(&self, name: &str, force: bool) -> Result<()> {
+        let Some(row) = self.db()?.volume(name)? else {
+            return match force {
+                true => Ok(()),
+                false => Err(Error::NotFound { what: "volume", name: name.to_owned() }),
+            };
+        };
+        if !self.db()?.remove_volume(&row.name)? {
+            let users = self.db()?.volume_users(&row.name)?;
+            let users: Vec<&str> = users.iter().map(base::ContainerId::as_str).collect();
+            return Err(Error::Conflict(format!("remove {name}: volume is in use - [{}]", users.join(", "))));
+        }
+        // The row is gone, so nobody can take the folder now; a crash here leaves it to the sweep.
+        remove_folder(&self.volume_folder(&row.name))
+    }
+
+    /// Removes the volumes that no container uses and that `wanted` picks; named ones only with `all`.
+    pub fn prune_volumes(&self, all: bool, wanted: &dyn Fn(&Volume) -> bool) -> Result<Pruned> {
+        let mut pruned = Pruned::default();
+        for volume in self.volumes()? {
+            if !volume.used_by.is_empty() || !(all || volume.anonymous) || !wanted(&volume) {
+                continue;
+            }
+            let bytes = folder_size(&volume.mountpoint);
+            match self.remove_volume(&volume.name, true) {
+                Ok(()) => {
+                    pruned.deleted.push(volume.name);
+                    pruned.bytes += bytes;
+                }
+                Err(Error::Conflict(_)) => {} // Somebody took it meanwhile.
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pruned)
+    }
+
+    /// Returns the bytes that a volume takes on disk.
+    pub fn volume_size(&self, volume: &Volume) -> u64 {
+        folder_size(&volume.mountpoint)
+    }
+
+    /// Removes folders below `volumes` that no row owns and that are empty: what a killed `volume create` left.
+    pub(crate) fn sweep_volumes(&self) -> Result<()> {
+        let base = self.roots().data.join("volumes");
+        let known: std::collections::HashSet<String> =
+            self.db()?.volumes()?.into_iter().map(|row| row.name).collect();
+        for entry in fs::read_dir(&base).at("list", &base)? {
+            let entry = entry.at("list", &base)?;
+            let age =
+                entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+            if !known.contains(entry.file_name().to_string_lossy().as_ref())
+                && age.is_some_and(|age| age.as_secs() > 60)
+            {
+                remove_folder(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).at("make the folder", path)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", path),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes on disk of a folder and all below it; links are not followed, what vanishes meanwhile is not counted.
+pub(crate) fn folder_size(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let own = fs::symlink_metadata(path).map_or(0, |meta| meta.blocks() * 512);
+    let Ok(entries) = fs::read_dir(path) else { return own };
+    let below = entries.flatten().map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => folder_size(&entry.path()),
+        _ => entry.metadata().map_or(0, |meta| meta.blocks() * 512),
+    });
+    own + below.sum::<u64>()
+}
