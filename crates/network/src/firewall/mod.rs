@@ -187,7 +187,8 @@ impl Firewall {
     /// Returns what keeps packets from or to the containers of `bridges` although this table lets them pass, one
     /// sentence each, with what to run against it; empty when nothing does.
     ///
-    /// It looks at the chains of nftables (those of iptables-nft included) and of the older iptables that drop by policy.
+    /// It looks at the chains of nftables (those of iptables-nft included) that drop by policy or by a
+    /// rule for all, and at those of the older iptables that drop by policy.
     pub fn warnings(&self, bridges: &[&str]) -> Result<Vec<String>> {
         foreign::warnings(&self.socket, &self.table, bridges).attempt(|| "read the host's firewall".into())
     }

@@ -111,10 +111,14 @@ fn root_a_foreign_drop_policy_is_told_until_its_remedy_was_run() {
         web.serve_tcp(80, "web");
         publish(TABLE, "web", &[port(Protocol::Tcp, None, 8080, &web, 80)]).unwrap();
         assert_eq!(firewall_warnings(TABLE, &["brig0"]).unwrap(), Vec::<String>::new());
+        let firewalld = "table inet firewalld { chain filter_FORWARD { type filter hook forward priority 10; \
+            ct state established,related accept; iifname lo accept; jump more; reject with icmpx admin-prohibited; }; \
+            chain more { meta l4proto icmp accept; }; }";
         let mut told = 0;
         for (program_name, arguments, chain) in [
             ("iptables", &["-P", "FORWARD", "DROP"][..], "\"ip filter FORWARD\""),
             ("iptables-legacy", &["-P", "FORWARD", "DROP"], "\"ip filter FORWARD\""),
+            ("nft", &[firewalld], "\"inet firewalld filter_FORWARD\""),
             (
                 "nft",
                 &["table inet fw { chain through { type filter hook forward priority 5; policy drop; }; }"],

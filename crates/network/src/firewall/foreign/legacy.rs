@@ -22,11 +22,15 @@ const TARGET_VERDICT: usize = 32;
 /// Where the fields of an entry lie (`struct ipt_entry`, `struct ip6t_entry`).
 struct Layout {
     in_name: usize,
+    /// Protocol, flags and inversions, up to the end of what is compared.
+    protocol: std::ops::Range<usize>,
     target_offset: usize,
+    /// Where the matches begin, or without any the target.
+    length: usize,
 }
 
-const IPV4: Layout = Layout { in_name: 16, target_offset: 88 };
-const IPV6: Layout = Layout { in_name: 64, target_offset: 140 };
+const IPV4: Layout = Layout { in_name: 16, protocol: 80..84, target_offset: 88, length: 112 };
+const IPV6: Layout = Layout { in_name: 64, protocol: 128..133, target_offset: 140, length: 168 };
 
 /// Returns the chains `FORWARD` that drop by policy, each with all rules of its table.
 pub(super) fn dropping() -> io::Result<Vec<(Dropping, Vec<Foreign>)>> {
@@ -80,12 +84,20 @@ fn rules(mut entries: &[u8], layout: &Layout) -> Vec<Foreign> {
         rules.push(Foreign {
             from: name(layout.in_name),
             to: name(layout.in_name + 16),
+            conditional: is_conditional(entry, layout),
             accepts: verdict(entry, 0, layout) == Some(ACCEPT),
-            goes_to: None,
+            ..Foreign::default()
         });
         entries = rest;
     }
     rules
+}
+
+/// Tells whether an entry asks for more than links: addresses, which come first, a protocol, matches.
+fn is_conditional(entry: &[u8], layout: &Layout) -> bool {
+    let asks = |range| entry.get(range).is_none_or(|bytes: &[u8]| bytes.iter().any(|byte| *byte != 0));
+    let matches = u16_at(entry, layout.target_offset).map(usize::from) != Some(layout.length);
+    matches || asks(0..layout.in_name) || asks(layout.protocol.clone())
 }
 
 #[cfg(test)]
@@ -99,8 +111,11 @@ mod tests {
         entry[88] = 112;
         entry[90] = 152;
         entry[112 + 32..112 + 36].copy_from_slice(&ACCEPT.to_ne_bytes());
-        let expected = Foreign { from: Some("brig0".into()), to: None, accepts: true, goes_to: None };
+        let expected = Foreign { from: Some("brig0".into()), to: None, accepts: true, ..Foreign::default() };
         assert_eq!(rules(&entry, &IPV4), [expected]);
+        let mut tcp_only = entry.clone();
+        tcp_only[80] = 6;
+        assert!(rules(&tcp_only, &IPV4)[0].conditional);
         for end in 0..entry.len() {
             assert!(!rules(&entry[..end], &IPV4).iter().any(|rule| rule.accepts), "{end}");
         }

@@ -8,6 +8,7 @@
 mod legacy;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 
 use rustix::io::Errno;
@@ -33,6 +34,7 @@ const EXPRESSION_NAME: u16 = 1;
 const EXPRESSION_DATA: u16 = 2;
 const META_IN_NAME: u32 = 6;
 const META_OUT_NAME: u32 = 7;
+const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
 /// `NFT_RETURN`.
 const RETURN: u32 = (-5_i32) as u32;
@@ -173,7 +175,7 @@ fn put_rule(transaction: &mut Transaction, family: u8, rule: &UserRule, tag: &st
     });
 }
 
-/// A chain of another that drops forwarded packets by policy.
+/// A chain of another that drops or rejects forwarded packets that none of its rules accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Dropping {
     family: u8,
@@ -188,7 +190,11 @@ struct Dropping {
 struct Foreign {
     from: Option<String>,
     to: Option<String>,
+    /// Whether more is asked than the two links.
+    conditional: bool,
     accepts: bool,
+    /// Whether it drops or rejects.
+    refuses: bool,
     goes_to: Option<String>,
 }
 
@@ -198,35 +204,35 @@ pub(super) fn warnings(socket: &Socket, table: &str, bridges: &[&str]) -> io::Re
     let mut batch = Batch::new();
     encode::put_dump(&mut batch, kind::GET_CHAIN, |_| {});
     let answers = socket.request(&batch)?;
-    let dropping: Vec<Dropping> =
-        answers.objects().filter_map(|message| read_dropping(message.body)).collect();
-    let mut warnings = Vec::new();
-    let mut judge = |chain: &Dropping, rules: &[Foreign]| {
-        warnings.extend(
-            bridges.iter().filter(|bridge| !lets_pass(rules, bridge)).map(|bridge| render(chain, bridge)),
-        );
+    let mut found = legacy::dropping()?;
+    for (chain, drops) in answers.objects().filter_map(|message| read_forwarding(message.body)) {
+        if chain.table == table {
+            continue;
+        }
+        let rules = reachable(socket, &chain)?;
+        if drops || rules.own.iter().any(Foreign::refuses_all) {
+            found.push((chain, rules.all()));
+        }
+    }
+    let cut = |(chain, rules): &(Dropping, Vec<Foreign>)| {
+        let bridges = bridges.iter().filter(|bridge| !lets_pass(rules, bridge));
+        bridges.map(|bridge| render(chain, bridge)).collect::<Vec<_>>()
     };
-    for chain in dropping.iter().filter(|chain| chain.table != table) {
-        judge(chain, &reachable(socket, chain)?);
-    }
-    for (chain, rules) in legacy::dropping()? {
-        judge(&chain, &rules);
-    }
-    Ok(warnings)
+    Ok(found.iter().flat_map(cut).collect())
 }
 
-fn read_dropping(body: &[u8]) -> Option<Dropping> {
+/// Reads a chain for forwarded packets, and whether its policy is to drop.
+fn read_forwarding(body: &[u8]) -> Option<(Dropping, bool)> {
     let attributes = body.get(4..)?;
     let hook = be32_at(attribute(attribute(attributes, CHAIN_HOOK)?, HOOK_NUMBER)?, 0)?;
     let policy = be32_at(attribute(attributes, CHAIN_POLICY)?, 0)?;
     let name = |kind| attribute(attributes, kind).map(|name| text(name).to_owned());
     let family = *body.first()?;
-    let dropping = family_word(family).is_some() && hook == HOOK_FORWARD && policy == POLICY_DROP;
-    if dropping {
-        Some(Dropping { family, table: name(CHAIN_TABLE)?, chain: name(CHAIN_NAME)?, legacy: false })
-    } else {
-        None
+    if family_word(family).is_none() || hook != HOOK_FORWARD {
+        return None;
     }
+    let chain = Dropping { family, table: name(CHAIN_TABLE)?, chain: name(CHAIN_NAME)?, legacy: false };
+    Some((chain, policy == POLICY_DROP))
 }
 
 fn family_word(family: u8) -> Option<&'static str> {
@@ -238,58 +244,89 @@ fn family_word(family: u8) -> Option<&'static str> {
     }
 }
 
-/// Returns the rules of a chain and of all chains that it leads to.
-fn reachable(socket: &Socket, chain: &Dropping) -> io::Result<Vec<Foreign>> {
-    let mut chains: BTreeMap<String, Vec<Foreign>> = BTreeMap::new();
-    let mut open = vec![chain.chain.clone()];
-    while let Some(name) = open.pop() {
-        if chains.contains_key(&name) {
-            continue;
-        }
-        let answers = rules_of(socket, chain.family, &chain.table, &name)?;
-        let rules: Vec<Foreign> =
-            answers.objects().filter_map(|message| read_foreign(message.body)).collect();
-        open.extend(rules.iter().filter_map(|rule| rule.goes_to.clone()));
-        chains.insert(name, rules);
+/// The rules of a chain and of all chains that it leads to.
+struct Reachable {
+    own: Vec<Foreign>,
+    others: Vec<Foreign>,
+}
+
+impl Reachable {
+    fn all(self) -> Vec<Foreign> {
+        self.own.into_iter().chain(self.others).collect()
     }
-    Ok(chains.into_values().flatten().collect())
+}
+
+fn reachable(socket: &Socket, chain: &Dropping) -> io::Result<Reachable> {
+    let read = |name: &str| -> io::Result<Vec<Foreign>> {
+        let answers = rules_of(socket, chain.family, &chain.table, name)?;
+        Ok(answers.objects().filter_map(|message| read_foreign(message.body)).collect())
+    };
+    let own = read(&chain.chain)?;
+    let mut others: BTreeMap<String, Vec<Foreign>> = BTreeMap::new();
+    let mut open: Vec<String> = own.iter().filter_map(|rule| rule.goes_to.clone()).collect();
+    while let Some(name) = open.pop() {
+        if let Entry::Vacant(place) = others.entry(name) {
+            let rules = read(place.key())?;
+            open.extend(rules.iter().filter_map(|rule| rule.goes_to.clone()));
+            place.insert(rules);
+        }
+    }
+    Ok(Reachable { own, others: others.into_values().flatten().collect() })
 }
 
 /// Tells whether some rule accepts what comes by `bridge` and some rule what leaves by it.
 fn lets_pass(rules: &[Foreign], bridge: &str) -> bool {
     let only = |rule: &Foreign, from: Option<&str>, to: Option<&str>| {
-        rule.accepts && rule.from.as_deref() == from && rule.to.as_deref() == to
+        rule.accepts && !rule.conditional && rule.from.as_deref() == from && rule.to.as_deref() == to
     };
     rules.iter().any(|rule| only(rule, Some(bridge), None))
         && rules.iter().any(|rule| only(rule, None, Some(bridge)))
 }
 
+impl Foreign {
+    /// Tells whether no packet gets past the rule.
+    fn refuses_all(&self) -> bool {
+        self.refuses && !self.conditional && self.from.is_none() && self.to.is_none()
+    }
+}
+
 fn read_foreign(body: &[u8]) -> Option<Foreign> {
     let mut rule = Foreign::default();
-    let mut key = 0;
+    let mut key = None;
     for (_, element) in attributes(attribute(body.get(4..)?, RULE_EXPRESSIONS)?) {
         let data = attribute(element, EXPRESSION_DATA).unwrap_or_default();
         match attribute(element, EXPRESSION_NAME).map(text)? {
-            "meta" => key = attribute(data, 2).and_then(|value| be32_at(value, 0))?,
-            "cmp" => {
-                let name = attribute(data, 3)
-                    .and_then(|value| attribute(value, 1))
-                    .map(|value| text(value).to_owned());
-                match key {
-                    META_IN_NAME => rule.from = name,
-                    META_OUT_NAME => rule.to = name,
-                    _ => {}
-                }
-            }
-            "immediate" => {
-                let verdict = attribute(data, 2).and_then(|value| attribute(value, 2)).unwrap_or_default();
-                rule.accepts = attribute(verdict, 1).and_then(|value| be32_at(value, 0)) == Some(ACCEPT);
-                rule.goes_to = attribute(verdict, 2).map(|name| text(name).to_owned());
-            }
-            _ => {}
+            "meta" => key = attribute(data, 2).and_then(|value| be32_at(value, 0)),
+            "cmp" => read_comparison(&mut rule, key, data),
+            "immediate" => read_verdict(&mut rule, data),
+            "reject" => rule.refuses = true,
+            "counter" | "log" => {}
+            "match" if attribute(data, 1).map(text) == Some("comment") => {}
+            _ => rule.conditional = true,
         }
     }
     Some(rule)
+}
+
+/// Reads which link a rule wants; any other comparison is a condition that we do not weigh.
+fn read_comparison(rule: &mut Foreign, key: Option<u32>, data: &[u8]) {
+    let equal = attribute(data, 2).and_then(|value| be32_at(value, 0)) == Some(0);
+    let value = attribute(data, 3).and_then(|value| attribute(value, 1)).unwrap_or_default();
+    // Without its NUL it is the beginning of a name.
+    let name = value.contains(&0).then(|| text(value).to_owned());
+    match (key, name) {
+        (Some(META_IN_NAME), Some(name)) if equal => rule.from = Some(name),
+        (Some(META_OUT_NAME), Some(name)) if equal => rule.to = Some(name),
+        _ => rule.conditional = true,
+    }
+}
+
+fn read_verdict(rule: &mut Foreign, data: &[u8]) {
+    let verdict = attribute(data, 2).and_then(|value| attribute(value, 2)).unwrap_or_default();
+    let code = attribute(verdict, 1).and_then(|value| be32_at(value, 0));
+    rule.accepts = code == Some(ACCEPT);
+    rule.refuses = code == Some(DROP);
+    rule.goes_to = attribute(verdict, 2).map(|name| text(name).to_owned());
 }
 
 fn render(chain: &Dropping, bridge: &str) -> String {
@@ -337,7 +374,7 @@ mod tests {
             from: from.map(str::to_owned),
             to: to.map(str::to_owned),
             accepts: true,
-            goes_to: None,
+            ..Foreign::default()
         };
         let (out, back) = (rule(Some("brig0"), None), rule(None, Some("brig0")));
         assert!(lets_pass(&[out.clone(), back.clone()], "brig0"));
