@@ -1,10 +1,12 @@
 //! Small file operations that the store is built of: folders, locks, atomic writes, complete removal.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{At as _, Result};
@@ -85,29 +87,57 @@ pub(crate) fn remove_file(path: &Path) -> Result<bool> {
     }
 }
 
-/// Adds up what a tree takes on disk, in bytes; a file with several names counts once.
+/// How deep [`disk_usage`] looks: a descriptor is open for each folder on the way. What a container hides deeper is not counted.
+const DEPTH_MAX: usize = 512;
+
+/// Adds up what a tree takes on disk, in bytes; a file with several names counts once. It is walked by descriptor, as
+/// a running container may be changing it.
 pub(crate) fn disk_usage(path: &Path) -> std::io::Result<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    let mut seen = std::collections::HashSet::new();
-    let mut sum = 0;
-    let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let entry = entry?;
-            let meta = match entry.metadata() {
-                // A container may be removing files meanwhile.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                meta => meta?,
-            };
-            if meta.nlink() == 1 || meta.is_dir() || seen.insert(meta.ino()) {
-                sum += meta.blocks() * 512;
-            }
-            if meta.is_dir() {
-                folders.push(entry.path());
-            }
+    let mut usage = Usage { seen: HashSet::new(), bytes: 0 };
+    let stat = rustix::fs::lstat(path)?;
+    usage.count(&stat);
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        usage.folder(open_dir(path)?.into(), 0)?;
+    }
+    Ok(usage.bytes)
+}
+
+struct Usage {
+    seen: HashSet<u64>,
+    bytes: u64,
+}
+
+impl Usage {
+    fn count(&mut self, stat: &Stat) {
+        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_folder || stat.st_nlink == 1 || self.seen.insert(stat.st_ino) {
+            self.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
         }
     }
-    Ok(sum)
+
+    fn folder(&mut self, folder: OwnedFd, depth: usize) -> rustix::io::Result<()> {
+        let mut entries = Dir::new(folder)?;
+        while let Some(entry) = entries.read() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let stat = match rustix::fs::statat(entries.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                found => found?,
+            };
+            self.count(&stat);
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory && depth < DEPTH_MAX {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                match rustix::fs::openat(entries.fd()?, name, flags, Mode::empty()) {
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                    opened => self.folder(opened?, depth + 1)?,
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Returns the identity of the running boot; empty where the kernel does not say.

@@ -97,9 +97,9 @@ impl Job<'_> {
             false => None,
         };
         match begun {
-            Some(BegunBlob::Have) => feed.from_store(self.store.blob(&blob.digest)?)?,
-            Some(BegunBlob::New(ingest)) => feed.from_source(&mut Sink::Keep(ingest))?,
-            None => feed.from_source(&mut Sink::Hash(Sha256::new()))?,
+            Some(BegunBlob::Have) => feed.read_store(self.store.blob(&blob.digest)?)?,
+            Some(BegunBlob::New(ingest)) => feed.read_source(&mut Sink::Keep(ingest))?,
+            None => feed.read_source(&mut Sink::Hash(Sha256::new()))?,
         }
         let in_layer = |source| decompress_error(blob, source);
         let writer = feed.out.finish().map_err(in_layer)?;
@@ -125,7 +125,7 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    fn from_store(&mut self, mut file: File) -> Result<()> {
+    fn read_store(&mut self, mut file: File) -> Result<()> {
         let mut buffer = vec![0; PIECE];
         let mut hasher = Sha256::new();
         loop {
@@ -140,7 +140,7 @@ impl Feed<'_> {
         }
     }
 
-    fn from_source(&mut self, sink: &mut Sink) -> Result<()> {
+    fn read_source(&mut self, sink: &mut Sink) -> Result<()> {
         let mut buffer = vec![0; PIECE];
         let mut resumed = false;
         if let Sink::Keep(ingest) = sink {

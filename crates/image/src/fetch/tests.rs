@@ -112,7 +112,7 @@ fn root_lies_are_refused_and_leave_nothing() {
         assert_eq!(std::fs::read_dir(store.path("layers/.tmp")).unwrap().count(), 0);
     };
     check(&|blob| blob.push(0), "or more, not");
-    check(&|blob| drop(blob.pop()), "not");
+    check(&|blob| blob.truncate(blob.len() - 1), "not");
     check(&|blob| blob[4] ^= 1, "has the digest");
     let store = TestStore::new();
     let mut image = MemoryImage::new(&layers(), gzip);

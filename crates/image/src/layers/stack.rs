@@ -25,8 +25,6 @@ pub(crate) struct Found {
     pub(crate) folder: OwnedFd,
     /// Its attributes.
     pub(crate) stat: Stat,
-    /// Which layer, from the bottom.
-    pub(crate) layer: usize,
 }
 
 /// What one layer says of a path.
@@ -59,9 +57,9 @@ impl Stack {
 
     /// Finds `path`, clean and relative; links are not followed, neither on the way nor at the end.
     pub(crate) fn lookup(&self, path: &[u8]) -> Result<Option<Found>> {
-        for (layer, root) in self.layers.iter().enumerate().rev() {
+        for root in self.layers.iter().rev() {
             match ask(root.as_fd(), path, self.form)? {
-                Answer::Here(folder, stat) => return Ok(Some(Found { folder, stat, layer })),
+                Answer::Here(folder, stat) => return Ok(Some(Found { folder, stat })),
                 Answer::Hidden => return Ok(None),
                 Answer::AskBelow => {}
             }

@@ -88,6 +88,21 @@ impl Store {
         Ok(self.snapshot_of(key, path, meta))
     }
 
+    /// Writes anew what is known of the snapshot `key`, for when [`Store::snapshot`] says that it is damaged: a power cut may
+    /// have taken the small file that holds it. The writable folder stays as it is.
+    pub fn repair_snapshot(&self, key: &str, diff_ids: &[Digest]) -> Result<Snapshot> {
+        check_key(key)?;
+        let path = self.path("snapshots").join(key);
+        if !path.join("upper").is_dir() {
+            return Err(Error::SnapshotNotFound { key: key.to_owned() });
+        }
+        let folders = self.compose(diff_ids)?.folders;
+        let meta =
+            SnapshotMeta { version: 1, form: Form::of_process(), diff_ids: diff_ids.to_vec(), folders };
+        files::write_atomic(&path.join("meta.json"), &encode(&meta, &path)?)?;
+        Ok(self.snapshot_of(key, path, meta))
+    }
+
     /// Removes the snapshot `key` with everything in it; that it is not there is fine.
     pub fn remove_snapshot(&self, key: &str) -> Result<()> {
         check_key(key)?;
@@ -155,10 +170,13 @@ fn make(path: &Path, stack: &Stack, meta: &SnapshotMeta) -> Result<()> {
     }
     let upper = path.join("upper");
     copy_root(stack, &upper, meta.form).at("set the attributes of", &upper)?;
-    let bytes = serde_json::to_vec(meta)
-        .map_err(|error| Error::Damaged { path: path.to_owned(), reason: error.to_string() })?;
     let file = path.join("meta.json");
-    std::fs::write(&file, bytes).at("write", &file)
+    std::fs::write(&file, encode(meta, path)?).at("write", &file)
+}
+
+fn encode(meta: &SnapshotMeta, path: &Path) -> Result<Vec<u8>> {
+    serde_json::to_vec(meta)
+        .map_err(|error| Error::Damaged { path: path.to_owned(), reason: error.to_string() })
 }
 
 /// Overlayfs shows the writable folder's attributes as those of the root: they must be the image's.

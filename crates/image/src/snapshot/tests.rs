@@ -93,6 +93,22 @@ fn root_a_snapshot_is_there_once_and_then_gone() {
 }
 
 #[test]
+fn root_a_damaged_snapshot_is_repaired() {
+    if !is_root("root_a_damaged_snapshot_is_repaired") {
+        return;
+    }
+    let (store, diff_ids) = store_with(&[base()]);
+    let snapshot = store.prepare_snapshot("one", &diff_ids).unwrap();
+    std::fs::write(snapshot.upper().join("mine"), "1").unwrap();
+    std::fs::write(snapshot.path.join("meta.json"), "").unwrap();
+    assert!(matches!(store.snapshot("one"), Err(Error::Damaged { .. })));
+    store.repair_snapshot("one", &diff_ids).unwrap();
+    let root = store.snapshot("one").unwrap().mount(&MountOptions::default()).unwrap();
+    assert!(rustix::fs::statat(&root, "mine", AtFlags::empty()).is_ok());
+    assert!(matches!(store.repair_snapshot("two", &diff_ids), Err(Error::SnapshotNotFound { .. })));
+}
+
+#[test]
 fn keys_are_names_only() {
     let store = TestStore::new();
     for key in ["", ".", "..", "../x", "a/b", ".tmp", "a\0b", &"x".repeat(129)] {
