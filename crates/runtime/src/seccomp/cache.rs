@@ -98,10 +98,14 @@ fn open_folder(dir: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = || rustix::fs::open(dir, flags, Mode::empty());
     let folder = match open() {
-        Err(Errno::NOENT) => match rustix::fs::mkdir(dir, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => open(),
-            Err(errno) => Err(errno),
-        },
+        Err(Errno::NOENT) => {
+            // The state root above it may not be there before the first container; what cannot be made, mkdir says.
+            let _ = dir.parent().map(std::fs::create_dir_all);
+            match rustix::fs::mkdir(dir, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => open(),
+                Err(errno) => Err(errno),
+            }
+        }
         other => other,
     };
     let folder = folder.map_err(|errno| untrusted(errno.to_string()))?;
