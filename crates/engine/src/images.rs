@@ -14,7 +14,7 @@ use crate::db::ImageRow;
 use crate::error::{Doing, Error, Result};
 use crate::model::Image;
 
-pub use image::{LayerEvent, SaveFormat};
+pub use image::{LayerEvent, Progress, SaveFormat};
 pub use remove::RemovedImage;
 
 /// Whoever draws the progress of a pull or load.

@@ -270,7 +270,13 @@ impl Engine {
                 })?;
             }
         }
-        match self.db()?.acquire_ports(&row.id, &ports)? {
+        let mut given = self.db()?.acquire_ports(&row.id, &ports)?;
+        if given.is_err() {
+            // Its owner may have ended while nobody watched.
+            self.repair()?;
+            given = self.db()?.acquire_ports(&row.id, &ports)?;
+        }
+        match given {
             Ok(()) => Ok(ports),
             Err(taken) => Err(Error::PortTaken {
                 address: address_of(taken.wanted.host_ip, taken.wanted.host_first),

@@ -82,27 +82,49 @@ impl Engine {
         Ok(result)
     }
 
-    /// Settles every container that ended unnoticed; what cannot be settled is left for the next command.
+    /// Finishes what killed processes left half done: see [`Engine::tend`]. The first error is told, the rest goes on.
     pub fn repair(&self) -> Result<()> {
+        let mut first = Ok(());
         for row in self.db()?.containers()? {
-            if row.status == Status::Running && !matches!(self.truth(&row.id), Truth::Alive(_)) {
-                self.cleanup_abandoned(&row)?;
-            }
-            if row.status == Status::Removing {
-                if let Ok(_lock) = self.lock(&row.id) {
-                    self.remove_locked(&row, true)?;
-                }
-            }
+            let result = self.tend(&row).map(|_| ());
+            first = first.and(result);
         }
-        Ok(())
+        first
     }
 
-    /// Cleans up a run whose monitor is gone too. A living monitor does it itself and is given the time.
-    fn cleanup_abandoned(&self, row: &ContainerRow) -> Result<()> {
-        if monitor::Client::connect(&self.roots().container_run(row.id.as_str())).is_ok() {
-            return Ok(());
+    /// Sees to one container: a running one whose monitor was killed gets another, one that ended while nobody watched
+    /// is cleaned up, a removal that was begun is finished, a wait for a restart that nobody keeps is ended. Returns whether the row changed.
+    pub(super) fn tend(&self, row: &ContainerRow) -> Result<bool> {
+        let run_dir = self.roots().container_run(row.id.as_str());
+        match row.status {
+            Status::Running => match self.truth(&row.id) {
+                Truth::Alive(state) => {
+                    if !std::path::Path::new(&format!("/proc/{}", state.monitor)).exists() {
+                        monitor::ensure_monitor(&run_dir)
+                            .doing(|| format!("cannot watch container {}", row.name))?;
+                    }
+                    Ok(false)
+                }
+                // A living monitor does the clean-up itself.
+                _ if monitor::Client::connect(&run_dir).is_ok() => Ok(false),
+                _ => {
+                    if self.cleanup(row.id.as_str(), false)?.is_some() {
+                        self.cleanup(row.id.as_str(), true)?;
+                    }
+                    Ok(true)
+                }
+            },
+            Status::Restarting if monitor::Client::connect(&run_dir).is_err() => {
+                self.cleanup(row.id.as_str(), true)?;
+                Ok(true)
+            }
+            Status::Removing => {
+                let _lock = self.lock(&row.id);
+                self.remove_locked(row, true)?;
+                Ok(true)
+            }
+            _ => Ok(false),
         }
-        self.cleanup(row.id.as_str(), false).map(|_| ())
     }
 
     /// Ends the wait for a restart, if there is one.

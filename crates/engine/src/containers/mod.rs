@@ -41,6 +41,8 @@ pub(crate) use create::random_bytes;
 pub use create::{Created, PullPolicy};
 pub use exec::{ExecSpec, ExecStarted};
 pub use logs::LogOptions;
+pub use monitor::log::Line;
+pub use monitor::{ExitRecord, Session, interact};
 pub use remove::{Pruned, RemoveOptions};
 pub use start::Started;
 pub use stop::WaitCondition;
@@ -63,7 +65,18 @@ impl Engine {
         crate::timings::mark("database");
         let mut list = Vec::with_capacity(rows.len());
         for row in rows {
-            list.push(self.view(row)?);
+            match self.tend(&row) {
+                Ok(false) => list.push(self.view(row)?),
+                // It ended unnoticed and is cleaned up now; with --rm it is gone.
+                Ok(true) => match self.row(row.id.as_str()) {
+                    Ok(row) => list.push(self.view(row)?),
+                    Err(Error::NotFound { .. }) => {}
+                    Err(error) => return Err(error),
+                },
+                // A listing tells what is true even where it may not or cannot repair; the command that needs
+                // the container says why.
+                Err(_) => list.push(self.view(row)?),
+            }
         }
         Ok(list)
     }
