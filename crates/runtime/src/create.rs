@@ -10,7 +10,7 @@ use oci::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::thread::CapabilitySet;
-use sys::process::{Forked, clone_flags, clone3, pidfd_kill};
+use sys::process::{clone_flags, pidfd_kill};
 
 use crate::binds::{self, Bind};
 use crate::cgroup::{self, Layout, Manager, OnMissing};
@@ -21,6 +21,7 @@ use crate::init::{self, RootSource, Setup};
 use crate::plan::{self, Facts, Plan};
 use crate::procfs::Procfs;
 use crate::request::{CgroupDriver, CreateRequest, Created, Rootfs, Stdio};
+use crate::spawn::{self, Way};
 use crate::state::{Record, StateDir, VERSION, start_time};
 use crate::{console, idmap, limits, program, start, validate};
 
@@ -86,7 +87,7 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
     let process = spec.process().as_ref().ok_or_else(|| Error::invalid("process", "", "a process"))?;
     let bundle =
         std::path::absolute(request.bundle).doing(|| format!("find the bundle {:?}", request.bundle))?;
-    let namespaces = Namespaces::of(spec, request.join)?;
+    let mut namespaces = Namespaces::of(spec, request.join)?;
     check_stdio(process, &request.stdio, request.console_socket)?;
     refuse_absent(spec)?;
     let facts = Facts {
@@ -144,7 +145,7 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
         late_group,
         new_mount: namespaces.new_mount,
         new_network: namespaces.flags & clone_flags::NEWNET != 0,
-        new_cgroup: namespaces.new_cgroup,
+        late_namespaces: namespaces.late,
         new_time: namespaces.new_time,
         time_offsets: linux
             .and_then(|linux| linux.time_offsets().as_ref())
@@ -159,12 +160,10 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
         hook_state: start::hook_state(&record, "creating"),
         start_socket: start::make_socket(dir)?,
         program,
-        join: namespaces.join,
+        joined_user: namespaces.first.iter().any(|(kind, _)| *kind == LinuxNamespaceType::User),
+        join: std::mem::take(&mut namespaces.join),
     };
-    let parent = if request.child_of_parent { clone_flags::PARENT } else { 0 };
-    let spawned =
-        spawn(setup, init_channel, namespaces.flags | parent, born_in_group, namespaces.hide_early)?;
-    let (pid, pidfd) = spawned;
+    let (pid, pidfd) = spawn(setup, init_channel, &namespaces, request.child_of_parent, born_in_group)?;
     let kept = rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).doing(|| "keep the init's descriptor".into())?;
     undo.process = Some((pid, kept));
 
@@ -204,12 +203,16 @@ pub(crate) struct Namespaces {
     /// New ones that clone3 makes.
     flags: u64,
     new_mount: bool,
-    new_cgroup: bool,
+    /// New ones that the init makes itself.
+    late: u64,
     new_time: bool,
     has_user: bool,
     /// Strangers are in the process namespace: the init must be hidden before it exists.
     hide_early: bool,
+    /// Those that the init enters.
     join: Vec<(LinuxNamespaceType, OwnedFd)>,
+    /// Those that are entered before the clone, in this order: that of the users, that of the processes.
+    first: Vec<(LinuxNamespaceType, OwnedFd)>,
 }
 
 impl Namespaces {
@@ -218,11 +221,12 @@ impl Namespaces {
         let mut namespaces = Self {
             flags: 0,
             new_mount: false,
-            new_cgroup: false,
+            late: 0,
             new_time: false,
             has_user: false,
             hide_early: true,
             join: given,
+            first: Vec::new(),
         };
         for namespace in list.into_iter().flatten() {
             let kind = namespace.typ();
@@ -240,7 +244,17 @@ impl Namespaces {
         if namespaces.join.iter().any(|(kind, _)| *kind == LinuxNamespaceType::Mount) {
             namespaces.new_mount = false;
         }
+        // The files of message queues belong to who makes their namespace: the root of the user namespace, which
+        // the process is only once its maps are written.
+        if namespaces.has_user && namespaces.flags & clone_flags::NEWIPC != 0 {
+            namespaces.flags &= !clone_flags::NEWIPC;
+            namespaces.late |= clone_flags::NEWIPC;
+        }
         refuse_host_sysctls(spec, &namespaces.join)?;
+        for wanted in [LinuxNamespaceType::User, LinuxNamespaceType::Pid] {
+            let at = namespaces.join.iter().position(|(kind, _)| *kind == wanted);
+            namespaces.first.extend(at.map(|at| namespaces.join.remove(at)));
+        }
         Ok(namespaces)
     }
 
@@ -250,7 +264,7 @@ impl Namespaces {
                 self.flags |= clone_flags::NEWNS;
                 self.new_mount = true;
             }
-            LinuxNamespaceType::Cgroup => self.new_cgroup = true,
+            LinuxNamespaceType::Cgroup => self.late |= clone_flags::NEWCGROUP,
             LinuxNamespaceType::Time => self.new_time = true,
             LinuxNamespaceType::Uts => self.flags |= clone_flags::NEWUTS,
             LinuxNamespaceType::Ipc => self.flags |= clone_flags::NEWIPC,
@@ -478,38 +492,24 @@ fn keyring_name(none: bool, id: &str) -> Option<CString> {
 fn spawn(
     setup: Setup<'_>,
     channel: Channel,
-    flags: u64,
+    namespaces: &Namespaces,
+    child_of_parent: bool,
     group: Option<std::os::fd::BorrowedFd<'_>>,
-    hide_early: bool,
 ) -> Result<(i32, OwnedFd)> {
-    let root = rustix::process::geteuid().is_root();
-    if hide_early || root {
+    if namespaces.hide_early || rustix::process::geteuid().is_root() {
         init::not_dumpable()?;
     }
-    let pid_namespace = setup.join.iter().find(|(kind, _)| *kind == LinuxNamespaceType::Pid);
-    let home = match pid_namespace {
-        Some((_, namespace)) => Some(enter_pid_namespace(namespace)?),
-        None => None,
+    let enter = || {
+        for (kind, namespace) in &namespaces.first {
+            rustix::thread::move_into_link_name_space(namespace.as_fd(), None)
+                .doing(|| format!("join the {kind} namespace"))?;
+        }
+        Ok(())
     };
-    let forked = clone3(flags, group).doing(|| "make the container's process (clone3)".into());
-    if let (Some(home), Ok(Forked::Parent { .. }) | Err(_)) = (&home, &forked) {
-        rustix::thread::move_into_link_name_space(home.as_fd(), None)
-            .doing(|| "return to the own process namespace".into())?;
-    }
-    match forked? {
-        Forked::Child => init::run(setup, channel),
-        Forked::Parent { pid, pidfd } => Ok((pid, pidfd)),
-    }
-}
-
-/// Has the next child be born in another process namespace; returns the way back.
-pub(crate) fn enter_pid_namespace(namespace: &OwnedFd) -> Result<OwnedFd> {
-    let pid = rustix::process::getpid();
-    let proc = Procfs::host().doing(|| "open /proc".into())?;
-    let home = proc.namespace(&format!("{pid}/ns/pid")).doing(|| "open the own process namespace".into())?;
-    rustix::thread::move_into_link_name_space(namespace.as_fd(), None)
-        .doing(|| "join the pid namespace".into())?;
-    Ok(home)
+    let has = |wanted| namespaces.first.iter().any(|(kind, _)| *kind == wanted);
+    let way = Way::choose(has(LinuxNamespaceType::User), has(LinuxNamespaceType::Pid), child_of_parent);
+    let parent = if child_of_parent { clone_flags::PARENT } else { 0 };
+    spawn::spawn(way, enter, namespaces.flags | parent, group, || init::run(setup, channel))
 }
 
 /// Sets the preference of the out-of-memory killer; lowering it needs rights that a rootless caller has not.

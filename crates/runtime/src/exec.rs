@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use base::{ErrorKind, Kinded};
 use oci::runtime::{LinuxNamespaceType, Spec};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
-use sys::process::{Forked, clone_flags, clone3, exit_now};
+use rustix::thread::{CapabilitySet, ThreadNameSpaceType, move_into_thread_name_spaces};
+use sys::process::{clone_flags, exit_now};
 
 use crate::cgroup::Join;
 use crate::channel::{Channel, FromInit};
@@ -18,6 +18,7 @@ use crate::init::finish::{self, Program};
 use crate::init::{self, Terminal, open_terminal};
 use crate::procfs::Procfs;
 use crate::request::{ExecRequest, Executed, Stdio};
+use crate::spawn::{self, Way};
 use crate::state::{Record, Status, is_alive};
 use crate::{console, create, idmap, lifecycle, limits, program, start, validate};
 
@@ -76,20 +77,18 @@ pub(crate) fn exec(request: ExecRequest<'_>) -> Result<Executed> {
     let (channel, inner) = Channel::pair().doing(|| "make a socket pair".into())?;
     let joiner = Joiner {
         init,
-        kinds: kinds - ThreadNameSpaceType::PROCESS_ID,
+        kinds,
         enters_user,
         cgroup,
         stdio: &request.stdio,
         window: request.console_size.or_else(|| create::console_size(request.process)),
         program,
     };
-    let parent = if request.child_of_parent { clone_flags::PARENT } else { 0 };
-    let pid_namespace = kinds.contains(ThreadNameSpaceType::PROCESS_ID);
     let before = initial.map(|set| (rustix::thread::sched_getaffinity(None), set));
     if let Some((_, set)) = &before {
         rustix::thread::sched_setaffinity(None, set).doing(|| "set the first CPU affinity".into())?;
     }
-    let spawned = spawn(joiner, inner, parent, born_in, pid_namespace);
+    let spawned = spawn(joiner, inner, request.child_of_parent, born_in);
     if let Some((Ok(old), _)) = before {
         rustix::thread::sched_setaffinity(None, &old).doing(|| "restore the CPU affinity".into())?;
     }
@@ -164,41 +163,37 @@ fn differing(record: &Record) -> Result<(ThreadNameSpaceType, bool)> {
     Ok((kinds, kinds.contains(ThreadNameSpaceType::USER)))
 }
 
+/// Clones the process. A caller without rights over the container's process namespace gets them in its user namespace.
 fn spawn(
-    joiner: Joiner<'_>,
+    mut joiner: Joiner<'_>,
     channel: Channel,
-    flags: u64,
+    child_of_parent: bool,
     group: Option<BorrowedFd<'_>>,
-    pid_namespace: bool,
 ) -> Result<(i32, OwnedFd)> {
     // Everybody inside sees the new process at once: it must be hidden before it exists (CVE-2016-9962).
     init::not_dumpable()?;
-    let home = match pid_namespace {
-        true => Some(enter_pid_namespace_of(&joiner.init)?),
-        false => None,
+    let caps = rustix::thread::capabilities(None).doing(|| "read the capabilities".into())?.effective;
+    let user_first = joiner.enters_user && !caps.contains(CapabilitySet::SYS_ADMIN);
+    let mut first = joiner.kinds & ThreadNameSpaceType::PROCESS_ID;
+    let way = Way::choose(user_first, !first.is_empty(), child_of_parent);
+    if user_first {
+        first |= ThreadNameSpaceType::USER;
+    }
+    joiner.kinds -= first;
+    let init =
+        rustix::io::fcntl_dupfd_cloexec(&joiner.init, 3).doing(|| "keep the init's descriptor".into())?;
+    let enter = || {
+        if first.is_empty() {
+            return Ok(());
+        }
+        move_into_thread_name_spaces(init.as_fd(), first)
+            .doing(|| "join the container's pid namespace".into())
     };
-    let forked = clone3(flags, group).doing(|| "make a process in the container (clone3)".into());
-    if let (Some(home), Ok(Forked::Parent { .. }) | Err(_)) = (&home, &forked) {
-        rustix::thread::move_into_link_name_space(home.as_fd(), None)
-            .doing(|| "return to the own process namespace".into())?;
-    }
-    match forked? {
-        Forked::Child => run(joiner, &channel),
-        Forked::Parent { pid, pidfd } => Ok((pid, pidfd)),
-    }
+    let parent = if child_of_parent { clone_flags::PARENT } else { 0 };
+    spawn::spawn(way, enter, parent, group, || run(joiner, &channel))
 }
 
-/// Has the next child be born in the process namespace of `init`; returns the way back.
-fn enter_pid_namespace_of(init: &OwnedFd) -> Result<OwnedFd> {
-    let pid = rustix::process::getpid();
-    let proc = Procfs::host().doing(|| "open /proc".into())?;
-    let home = proc.namespace(&format!("{pid}/ns/pid")).doing(|| "open the own process namespace".into())?;
-    move_into_thread_name_spaces(init.as_fd(), ThreadNameSpaceType::PROCESS_ID)
-        .doing(|| "join the container's pid namespace".into())?;
-    Ok(home)
-}
-
-fn run(joiner: Joiner<'_>, channel: &Channel) -> ! {
+fn run(joiner: Joiner<'_>, channel: &Channel) -> Infallible {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| steps(joiner, channel)));
     let (kind, text) = match outcome {
         Ok(Ok(never)) => match never {},

@@ -31,6 +31,7 @@ mod procfs;
 mod program;
 pub mod request;
 pub mod seccomp;
+mod spawn;
 mod start;
 pub mod state;
 mod validate;

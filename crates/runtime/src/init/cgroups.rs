@@ -20,7 +20,7 @@ pub(super) fn mount(root: &Root, op: &MountOp, setup: &Setup<'_>) -> Result<()> 
         .cgroup_layout
         .as_ref()
         .ok_or_else(|| Error::unsupported("a cgroup mount", "the machine has no cgroup file system"))?;
-    let own_namespace = setup.new_cgroup;
+    let own_namespace = setup.late_namespaces & sys::process::clone_flags::NEWCGROUP != 0;
     if layout.v1.is_empty() {
         let unified = layout.unified.as_ref().ok_or_else(|| {
             Error::unsupported("a cgroup mount", "no cgroup file system is mounted on the host")

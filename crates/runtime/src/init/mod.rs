@@ -54,11 +54,14 @@ pub(crate) struct Setup<'a> {
     pub(crate) no_pivot: bool,
     pub(crate) join: Vec<(LinuxNamespaceType, OwnedFd)>,
     pub(crate) new_user: bool,
+    /// It was entered before the clone.
+    pub(crate) joined_user: bool,
     /// The group is made around the init, which waits for it.
     pub(crate) late_group: bool,
     pub(crate) new_mount: bool,
     pub(crate) new_network: bool,
-    pub(crate) new_cgroup: bool,
+    /// Namespaces that the init makes itself, as `CLONE_NEW*`.
+    pub(crate) late_namespaces: u64,
     pub(crate) new_time: bool,
     pub(crate) time_offsets: String,
     pub(crate) cgroup: Option<Join>,
@@ -72,7 +75,7 @@ pub(crate) struct Setup<'a> {
 }
 
 /// Runs the init; never returns.
-pub(crate) fn run(setup: Setup<'_>, channel: Channel) -> ! {
+pub(crate) fn run(setup: Setup<'_>, channel: Channel) -> std::convert::Infallible {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| steps(setup, &channel)));
     let (kind, text) = match outcome {
         Ok(Ok(never)) => match never {},
@@ -133,10 +136,10 @@ fn join_and_split(setup: &mut Setup<'_>, channel: &Channel) -> Result<()> {
         expect(channel, ToInit::Go)?;
         crate::idmap::become_root().doing(|| "become root of the user namespace".into())?;
         not_dumpable()?;
-    } else if setup.join.iter().any(|(kind, _)| *kind == LinuxNamespaceType::User) {
+    } else if setup.joined_user {
         crate::idmap::become_root().doing(|| "become root of the user namespace".into())?;
     }
-    namespaces::split(setup.new_cgroup, setup.new_time, &setup.time_offsets)?;
+    namespaces::split(setup.late_namespaces, setup.new_time, &setup.time_offsets)?;
     if setup.new_network {
         crate::netdev::loopback_up()?;
     }

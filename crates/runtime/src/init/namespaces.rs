@@ -9,24 +9,19 @@ use sys::process::{clone_flags, unshare};
 use crate::error::{Doing, Result};
 use crate::procfs::Procfs;
 
-/// Enters `namespaces`: that of the users first, because it gives the rights over the others. The process namespace is
-/// the parent's business: it only takes effect on children.
+/// Enters `namespaces`. Those of users and processes were entered before the clone.
 pub(crate) fn join(namespaces: &[(LinuxNamespaceType, OwnedFd)]) -> Result<()> {
-    let user_first = namespaces.iter().filter(|(kind, _)| *kind == LinuxNamespaceType::User);
-    let rest = namespaces
-        .iter()
-        .filter(|(kind, _)| !matches!(kind, LinuxNamespaceType::User | LinuxNamespaceType::Pid));
-    for (kind, namespace) in user_first.chain(rest) {
+    for (kind, namespace) in namespaces {
         move_into_link_name_space(namespace.as_fd(), None).doing(|| format!("join the {kind} namespace"))?;
     }
     Ok(())
 }
 
-/// Makes the namespaces that clone3 cannot make right: a cgroup namespace is rooted where its maker is, and the offsets
-/// of a time namespace can only be set before somebody lives in it.
-pub(super) fn split(cgroup: bool, time: bool, offsets: &str) -> Result<()> {
-    if cgroup {
-        unshare(clone_flags::NEWCGROUP).doing(|| "make a cgroup namespace".into())?;
+/// Makes the namespaces that clone3 cannot make right: a cgroup namespace is rooted where its maker is, the files of an IPC
+/// namespace belong to its maker, and the offsets of a time namespace can only be set before somebody lives in it.
+pub(super) fn split(flags: u64, time: bool, offsets: &str) -> Result<()> {
+    if flags != 0 {
+        unshare(flags).doing(|| "make a cgroup or IPC namespace".into())?;
     }
     if !time {
         return Ok(());
