@@ -52,6 +52,15 @@ pub(crate) fn is_root(test: &str) -> bool {
     root
 }
 
+/// Says whether the tests run as root of the machine, who may make devices; otherwise says so loudly.
+pub(crate) fn is_machine_root(test: &str) -> bool {
+    let root = is_root(test) && crate::unpack::Form::of_process() == crate::unpack::Form::Trusted;
+    if !root {
+        eprintln!("SKIP {test}: needs root of the machine, not of a user namespace");
+    }
+    root
+}
+
 /// Reads all of a stream.
 pub(crate) fn read_all(mut from: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();

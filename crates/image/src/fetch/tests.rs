@@ -190,3 +190,41 @@ fn root_a_layer_from_before_a_power_cut_is_made_again() {
     assert_eq!(store.sync().unwrap(), 0);
     assert!(store.open_image(&stored.manifest.digest).is_ok());
 }
+
+/// Runs tests of this program once more, in a user namespace where 65,536 users exist.
+#[test]
+fn userns_the_store_works_in_a_user_namespace() {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    if !crate::testing::is_machine_root("userns_the_store_works_in_a_user_namespace") {
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let spawned = Command::new("unshare")
+        .args(["-U", "-m", "sh", "-c", "read x && exec \"$@\"", "sh"])
+        .arg(program)
+        .args(["fetch::tests::root", "layers::tests::root", "snapshot::tests::root", "unpack::"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = spawned else {
+        eprintln!("SKIP userns_the_store_works_in_a_user_namespace: needs unshare(1)");
+        return;
+    };
+    let pid = child.id();
+    let own = std::fs::read_link("/proc/self/ns/user").ok();
+    let entered = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        std::fs::read_link(format!("/proc/{pid}/ns/user")).ok() != own
+    });
+    assert!(entered, "unshare(1) made no user namespace");
+    std::fs::write(format!("/proc/{pid}/uid_map"), "0 0 65536").unwrap();
+    std::fs::write(format!("/proc/{pid}/gid_map"), "0 0 65536").unwrap();
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    let passed =
+        text.lines().find_map(|l| l.strip_prefix("test result: ok. ")?.split(' ').next()?.parse().ok());
+    assert!(passed.is_some_and(|n: u32| n > 20), "{text}");
+}

@@ -1,7 +1,7 @@
 //! What a snapshot changes: its writable folder against the layers.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ use crate::layers::stack::{is_opaque, is_whiteout, join};
 use crate::layers::{Found, Stack};
 use crate::unpack::Form;
 
-/// How deep folders are looked into.
-const DEPTH_MAX: usize = 1024;
+/// How deep folders are looked into; a descriptor is open for each on the way.
+const DEPTH_MAX: usize = 400;
 
 /// What happened to a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,15 +68,17 @@ impl Walk {
         }
         let opaque = is_opaque(&folder, self.form);
         let mut present = Vec::new();
-        for entry in Dir::read_from(&folder)? {
+        let mut entries = Dir::new(folder)?;
+        while let Some(entry) = entries.read() {
             let entry = entry?;
+            let folder = entries.fd()?;
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") {
                 continue;
             }
             let below = join(path, name);
-            let stat = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            self.entry(&folder, name, &below, &stat, shown, depth)?;
+            let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            self.entry(folder, name, &below, &stat, shown, depth)?;
             present.push(name.to_vec());
         }
         if opaque && shown { self.hidden(path, &present) } else { Ok(()) }
@@ -84,7 +86,7 @@ impl Walk {
 
     fn entry(
         &mut self,
-        folder: &OwnedFd,
+        folder: BorrowedFd<'_>,
         name: &[u8],
         path: &[u8],
         stat: &Stat,

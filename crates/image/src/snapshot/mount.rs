@@ -280,7 +280,7 @@ fn kernel_messages(fs: &OwnedFd) -> String {
 mod tests {
     use super::*;
     use crate::fetch::{FetchOptions, NoProgress};
-    use crate::testing::{MemoryImage, TarBuilder, TestStore, gzip, is_root};
+    use crate::testing::{MemoryImage, TarBuilder, TestStore, gzip, is_machine_root, is_root};
     use rustix::fs::AtFlags;
 
     fn snapshot(layers: usize) -> (TestStore, Snapshot) {
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn root_owners_are_shifted() {
-        if !is_root("root_owners_are_shifted") {
+        if !is_machine_root("root_owners_are_shifted") {
             return;
         }
         let (_store, snapshot) = snapshot(2);

@@ -9,7 +9,7 @@ use super::guard::{Guard, switch_off};
 use super::*;
 use crate::files;
 use crate::tar::{Kind, Member};
-use crate::testing::{TarBuilder, is_root, temporary_folder};
+use crate::testing::{TarBuilder, is_machine_root, is_root, temporary_folder};
 
 /// A layer's folder with a host beside it.
 struct World {
@@ -28,7 +28,8 @@ impl World {
 
     fn unpack(&self, archive: &[u8]) -> Result<Unpacked, UnpackError> {
         let root = files::open_dir(&self.dir.join("root")).unwrap();
-        unpack(archive, root.into(), Form::Trusted, &UnpackOptions::default()).map(|(unpacked, _)| unpacked)
+        unpack(archive, root.into(), Form::of_process(), &UnpackOptions::default())
+            .map(|(unpacked, _)| unpacked)
     }
 
     /// Everything of the host that could be changed.
@@ -186,7 +187,7 @@ fn corpus(host: &Path) -> Vec<(&'static str, TarBuilder, Wanted)> {
 
 #[test]
 fn root_nothing_gets_out() {
-    if !is_root("root_nothing_gets_out") {
+    if !is_machine_root("root_nothing_gets_out") {
         return;
     }
     let names = corpus(Path::new("/host")).len();
@@ -230,7 +231,7 @@ fn root_links_of_the_layer_itself_still_work() {
 
 #[test]
 fn root_marks_of_overlayfs_are_not_taken_over() {
-    if !is_root("root_marks_of_overlayfs_are_not_taken_over") {
+    if !is_machine_root("root_marks_of_overlayfs_are_not_taken_over") {
         return;
     }
     let redirect =

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::files;
 use crate::tar::{Kind, Member, Timestamp};
-use crate::testing::{TarBuilder, is_root, temporary_folder};
+use crate::testing::{TarBuilder, is_machine_root, is_root, temporary_folder};
 
 struct Layer {
     dir: PathBuf,
@@ -22,7 +22,7 @@ impl Layer {
     fn try_new(archive: &[u8], options: &UnpackOptions) -> Result<Self, UnpackError> {
         let dir = temporary_folder();
         let root = files::open_dir(&dir).unwrap();
-        match unpack(archive, root.into(), Form::Trusted, options) {
+        match unpack(archive, root.into(), Form::of_process(), options) {
             Ok((unpacked, _)) => Ok(Self { dir, unpacked }),
             Err(error) => {
                 files::remove_tree(&dir).unwrap();
@@ -60,7 +60,7 @@ impl Drop for Layer {
 
 #[test]
 fn root_attributes_are_exact() {
-    if !is_root("root_attributes_are_exact") {
+    if !is_machine_root("root_attributes_are_exact") {
         return;
     }
     let time = |seconds, nanoseconds| Timestamp { seconds, nanoseconds };
@@ -210,7 +210,7 @@ fn root_whiteouts_concern_lower_layers_only() {
         .file(".wh..wh.plnk/1.2", "")
         .finish();
     let layer = Layer::new(&archive);
-    let opaque = |path| layer.xattr(path, "trusted.overlay.opaque").as_deref() == Some(b"y");
+    let opaque = |path| layer.xattr(path, Form::of_process().opaque()).as_deref() == Some(b"y");
     assert!(layer.is_whiteout("etc/gone") && !opaque("etc"));
     assert_eq!((layer.read("own"), layer.read("later")), (b"1".to_vec(), b"2".to_vec()));
     assert!(opaque("owndir") && opaque("laterdir") && opaque("implied") && opaque("opaque"));
