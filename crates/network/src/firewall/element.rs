@@ -175,10 +175,10 @@ fn put_marker(m: &mut Attributes<'_>, table: &str, fingerprint: u32) {
     });
 }
 
-/// Adds the question for all claims of a family.
-pub(crate) fn ask_claims(batch: &mut Batch, table: &str, family: Family) {
+/// Adds the question for all elements of a set.
+pub(crate) fn ask_all(batch: &mut Batch, table: &str, set: &str) {
     put(batch, kind::GET_ELEMENT, flags::DUMP, |m| {
-        m.text(LIST_TABLE, table).text(LIST_SET, claims(family));
+        m.text(LIST_TABLE, table).text(LIST_SET, set);
     });
 }
 
@@ -191,6 +191,18 @@ pub(crate) fn ask_holder(batch: &mut Batch, table: &str, element: &Element) -> u
 pub(crate) fn read_claims(body: &[u8]) -> Vec<PortElement> {
     let list = body.get(4..).and_then(|body| attribute(body, LIST_ELEMENTS)).unwrap_or_default();
     attributes(list).filter_map(|(_, element)| read_claim(element)).collect()
+}
+
+/// Reads the elements of one answer about `set`, each with its owner.
+pub(crate) fn read_elements(set: &'static str, body: &[u8]) -> Vec<(Element, String)> {
+    let list = body.get(4..).and_then(|body| attribute(body, LIST_ELEMENTS)).unwrap_or_default();
+    attributes(list).filter_map(|(_, element)| read_element(set, element)).collect()
+}
+
+fn read_element(set: &'static str, element: &[u8]) -> Option<(Element, String)> {
+    let value = |kind| attribute(element, kind).and_then(|data| attribute(data, VALUE)).map(<[u8]>::to_vec);
+    let owner = attribute(element, USERDATA).and_then(read_comment).unwrap_or_default().to_owned();
+    Some((Element { set, key: value(KEY)?, key_end: value(KEY_END)?, data: None }, owner))
 }
 
 fn read_claim(element: &[u8]) -> Option<PortElement> {

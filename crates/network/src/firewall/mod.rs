@@ -158,24 +158,44 @@ impl Firewall {
     fn remove_own(&self, owner: &str, ports: &[PublishedPort]) -> io::Result<()> {
         let elements: Vec<Element> = ports.iter().flat_map(element::elements_of).collect();
         let own = owned(&self.socket, &self.table, owner, &elements)?;
-        if own.is_empty() {
-            return Ok(());
-        }
-        let remove = |some: &[&Element]| {
-            commit(&self.socket, |transaction| element::remove(transaction, &self.table, some))
+        self.remove(&own)
+    }
+
+    /// Removes elements; those that are gone already are as good.
+    fn remove(&self, elements: &[&Element]) -> io::Result<()> {
+        let remove = |some: &[&Element]| match some {
+            [] => Ok(()),
+            some => commit(&self.socket, |transaction| element::remove(transaction, &self.table, some)),
         };
-        match remove(&own) {
+        match remove(elements) {
             Err(error) if errno(&error) == Some(Errno::NOENT) => {}
             result => return result,
         }
         // One of them went meanwhile and took the whole transaction with it: one by one.
-        for element in own {
+        for element in elements {
             match remove(&[element]) {
                 Err(error) if errno(&error) != Some(Errno::NOENT) => return Err(error),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Withdraws every port whose owner `keep` does not want, and returns how many elements that were: what a store that
+    /// is no more, or a command that was killed, has left behind.
+    pub fn withdraw_unless(&self, keep: impl Fn(&str) -> bool) -> Result<usize> {
+        let what = || format!("withdraw abandoned ports of the table {:?}", self.table);
+        let mut abandoned = Vec::new();
+        for set in [Family::V4, Family::V6].into_iter().flat_map(plan::sets_of) {
+            let mut batch = Batch::new();
+            element::ask_all(&mut batch, &self.table, set);
+            let answers = all_but(self.socket.exchange(&batch), &[Errno::NOENT]).attempt(what)?;
+            let elements = answers.objects().flat_map(|message| element::read_elements(set, message.body));
+            abandoned.extend(elements.filter(|(_, owner)| !keep(owner)).map(|(element, _)| element));
+        }
+        let elements: Vec<&Element> = abandoned.iter().collect();
+        self.remove(&elements).attempt(what)?;
+        Ok(elements.len())
     }
 
     /// Returns all published ports; none when the table is missing.
@@ -343,7 +363,7 @@ fn is_in_place(socket: &Socket, ruleset: &Ruleset) -> io::Result<bool> {
 /// Tells whether the table has the set of claims, and with it what was published.
 fn holds_claims(socket: &Socket, table: &str) -> io::Result<bool> {
     let mut batch = Batch::new();
-    element::ask_claims(&mut batch, table, Family::V4);
+    element::ask_all(&mut batch, table, plan::claims(Family::V4));
     let answers = socket.exchange(&batch)?;
     match answers.refusals.first() {
         None => Ok(true),
@@ -374,7 +394,7 @@ fn claims(socket: &Socket, table: &str) -> io::Result<Vec<PortElement>> {
     let mut found = Vec::new();
     for family in [Family::V4, Family::V6] {
         let mut batch = Batch::new();
-        element::ask_claims(&mut batch, table, family);
+        element::ask_all(&mut batch, table, plan::claims(family));
         let answers = all_but(socket.exchange(&batch), &[Errno::NOENT])?;
         found.extend(answers.objects().flat_map(|message| element::read_claims(message.body)));
     }

@@ -191,6 +191,11 @@ pub(crate) fn to_address(family: Family) -> &'static str {
     }
 }
 
+/// All sets that published ports of a family are in.
+pub(crate) fn sets_of(family: Family) -> [&'static str; 3] {
+    [claims(family), to_port(family), to_address(family)]
+}
+
 /// The set with the fingerprint.
 pub(crate) const MARKER: &str = "plan";
 const PORTS: &str = "ports";

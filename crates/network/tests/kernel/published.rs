@@ -142,6 +142,26 @@ fn root_two_containers_cannot_have_one_port() {
 }
 
 #[test]
+fn root_abandoned_ports_can_be_swept() {
+    on_host(|| {
+        set_up();
+        let web = container(1);
+        web.serve_tcp(80, "web");
+        publish(TABLE, "dead", &[range(Protocol::Tcp, None, 8080..=8082, &web, 80..=82)]).unwrap();
+        publish(TABLE, "dead", &[port(Protocol::Udp, Some("127.0.0.1"), 53, &web, 53)]).unwrap();
+        publish(TABLE, "live", &[port(Protocol::Tcp, None, 9090, &web, 80)]).unwrap();
+        let firewall = network::Firewall::open(TABLE).unwrap();
+        // Two families with a claim and three ports each, and one of each for the single port.
+        assert_eq!(firewall.withdraw_unless(|owner| owner == "live").unwrap(), 2 * 4 + 2);
+        assert_eq!(firewall.withdraw_unless(|owner| owner == "live").unwrap(), 0);
+        assert!(tcp("127.0.0.1:8080").is_err());
+        assert_eq!(tcp("127.0.0.1:9090").unwrap(), "web 10.7.0.1");
+        firewall.publish("new", &[port(Protocol::Tcp, None, 8080, &web, 80)]).unwrap();
+        assert_eq!(tcp("127.0.0.1:8080").unwrap(), "web 10.7.0.1");
+    });
+}
+
+#[test]
 fn root_a_udp_client_moves_to_the_new_container() {
     on_host(|| {
         set_up();
