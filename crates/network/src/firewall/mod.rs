@@ -1,5 +1,5 @@
 //! Brig's own table of nftables: translation of published ports, masquerading, isolation. Planned as a value
-//! ([`plan`]), applied in one transaction, checked by one question.
+//! ([`plan()`]), applied in one transaction, checked by one question.
 
 mod element;
 mod encode;
