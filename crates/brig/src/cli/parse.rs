@@ -1,0 +1,176 @@
+//! Runs a command's clap parser with Docker's habits, and says its errors in Docker's words.
+//!
+//! Habits: a boolean flag takes `=true` and `=false`, the last of repeated flags wins, flags that are known and not
+//! supported are refused by name.
+
+use std::error::Error as _;
+use std::ffi::OsString;
+
+use anyhow::Result;
+use clap::builder::ValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::suggest;
+use crate::commands::Entry;
+use crate::error::{Codes, UsageError};
+
+/// Builds the parser of `entry` with Docker's habits.
+pub(crate) fn command(entry: &Entry) -> Command {
+    let mut command = (entry.build)().about(entry.about);
+    let h_is_free = !command.get_arguments().any(|arg| arg.get_short() == Some('h'));
+    command = command
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args_override_self(true)
+        .mut_args(|arg| if matches!(arg.get_action(), ArgAction::SetTrue) { boolean(arg) } else { arg });
+    let mut help = Arg::new("help").long("help").action(ArgAction::HelpLong).help("Print usage");
+    if h_is_free {
+        help = help.short('h');
+    }
+    command.arg(help.hide(true)).args(entry.refused.iter().map(|flag| refused(flag)))
+}
+
+/// Lets a boolean flag take a value behind `=`.
+fn boolean(arg: Arg) -> Arg {
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .default_value("false")
+        .hide_default_value(true)
+        .value_parser(ValueParser::new(|text: &str| {
+            docker_types::mount::parse_bool(text)
+                .ok_or_else(|| format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))
+        }))
+}
+
+/// A flag that is known and not supported: `name` takes a value, `name!` does not.
+fn refused(flag: &'static str) -> Arg {
+    let name = flag.trim_end_matches('!');
+    let arg = Arg::new(flag).long(name).hide(true).action(ArgAction::Append);
+    if flag.ends_with('!') {
+        arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+    } else {
+        arg.num_args(1).allow_hyphen_values(true)
+    }
+}
+
+/// Says whether the arguments ask for help before anything else is wanted.
+///
+/// Only what stands before the first word that is no flag counts: `brig run alpine --help` asks the program in the image.
+pub(crate) fn asks_help(entry: &Entry, args: &[OsString]) -> bool {
+    let mut texts = args.iter().map(|arg| arg.to_string_lossy());
+    if entry.stops_at_first_word {
+        return texts.next().is_some_and(|first| first == "--help");
+    }
+    texts.take_while(|text| text != "--").any(|text| text == "--help")
+}
+
+/// Parses `args` for `entry`; `name` is `brig run`.
+pub(crate) fn parse(entry: &Entry, name: &str, args: Vec<OsString>) -> Result<ArgMatches> {
+    let mut parser = command(entry);
+    let words = std::iter::once(OsString::from("brig")).chain(args);
+    let wrong = |message: String| UsageError {
+        message,
+        usage: usage(entry, name),
+        command: name.to_owned(),
+        code: if entry.codes == Codes::Run { 125 } else { 1 },
+    };
+    let matches = match parser.try_get_matches_from_mut(words) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let mut fault = wrong(explain(&error, &parser, name));
+            // Docker's code for a wrong flag is 125 for every command, and 1 for a wrong number of arguments.
+            if error.kind() != ErrorKind::MissingRequiredArgument && error.kind() != ErrorKind::TooFewValues {
+                fault.code = 125;
+            } else {
+                fault.code = 1;
+            }
+            return Err(fault.into());
+        }
+    };
+    for flag in entry.refused {
+        if matches.contains_id(flag) {
+            let mut fault = wrong(format!("--{} is not supported yet", flag.trim_end_matches('!')));
+            fault.usage.clear();
+            fault.code = 125;
+            return Err(fault.into());
+        }
+    }
+    Ok(matches)
+}
+
+/// Returns the usage line: `brig run [OPTIONS] IMAGE [COMMAND] [ARG...]`.
+pub(crate) fn usage(entry: &Entry, name: &str) -> String {
+    if entry.usage.is_empty() { name.to_owned() } else { format!("{name} {}", entry.usage) }
+}
+
+fn explain(error: &clap::Error, parser: &Command, name: &str) -> String {
+    let context = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned().unwrap_or_default(),
+        _ => String::new(),
+    };
+    let arg = context(ContextKind::InvalidArg);
+    match error.kind() {
+        ErrorKind::UnknownArgument => unknown(&arg, parser, name),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue
+            if !context(ContextKind::InvalidValue).is_empty() =>
+        {
+            let why = error
+                .source()
+                .map_or_else(|| "it is not one of the possible values".to_owned(), ToString::to_string);
+            let value = context(ContextKind::InvalidValue);
+            match flag_name(&arg, parser) {
+                Some(flag) => format!("invalid argument {value:?} for {flag:?} flag: {why}"),
+                None => format!("invalid argument {value:?}: {why}"),
+            }
+        }
+        ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::WrongNumberOfValues => {
+            format!("flag needs an argument: {}", arg.split([' ', '=']).next().unwrap_or_default())
+        }
+        ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues => {
+            let least = parser
+                .get_positionals()
+                .map(|p| {
+                    p.get_num_args().map_or(1, |range| range.min_values().max(1))
+                        * usize::from(p.is_required_set())
+                })
+                .sum::<usize>();
+            let plural = if least == 1 { "" } else { "s" };
+            format!("'{name}' requires at least {least} argument{plural}")
+        }
+        ErrorKind::ArgumentConflict => {
+            let other = context(ContextKind::PriorArg);
+            format!("conflicting options: cannot specify both {} and {}", flag_only(&other), flag_only(&arg))
+        }
+        _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    }
+}
+
+fn flag_only(text: &str) -> &str {
+    text.split([' ', '=', '[']).next().unwrap_or(text)
+}
+
+/// `-m, --memory`, as Docker's messages name a flag.
+fn flag_name(text: &str, parser: &Command) -> Option<String> {
+    let long = flag_only(text).strip_prefix("--")?;
+    let short = parser.get_arguments().find(|arg| arg.get_long() == Some(long)).and_then(Arg::get_short);
+    Some(short.map_or_else(|| format!("--{long}"), |short| format!("-{short}, --{long}")))
+}
+
+fn unknown(arg: &str, parser: &Command, name: &str) -> String {
+    if let Some(long) = arg.strip_prefix("--") {
+        let known = parser.get_arguments().filter(|a| !a.is_hide_set()).filter_map(Arg::get_long);
+        let mut message = format!("unknown flag: --{long}");
+        if let Some(near) = suggest::nearest(long, known) {
+            message += &format!("\n\nDid you mean '--{near}'?");
+        }
+        return message;
+    }
+    match arg.strip_prefix('-').and_then(|rest| rest.chars().next()) {
+        Some(short) => format!("unknown shorthand flag: '{short}' in {arg}"),
+        None => format!("'{name}' accepts fewer arguments: unexpected {arg:?}"),
+    }
+}

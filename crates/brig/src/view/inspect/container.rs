@@ -1,0 +1,144 @@
+//! `container inspect`.
+
+use std::collections::BTreeMap;
+
+use docker_types::container::PortBinding;
+use docker_types::inspect::container::{
+    ContainerInspect, ContainerState, EndpointSettings, GraphDriver, MountPoint, NetworkSettings,
+};
+use docker_types::time;
+use engine::model::{self, Container, MountKind, Status};
+use jiff::Timestamp;
+
+/// Returns what `container inspect` shows; `sizes` is there when it was asked for.
+pub(crate) fn container(container: &Container, sizes: Option<(u64, u64)>) -> ContainerInspect {
+    let bytes = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
+    let file = |name: &str| container.folder.join(name).to_string_lossy().into_owned();
+    let started = container.state.started.is_some() || container.state.status.is_alive();
+    let path = |name: &str| if started { file(name) } else { String::new() };
+    ContainerInspect {
+        id: container.id.to_string(),
+        created: time::rfc3339(container.created),
+        path: container.argv.first().cloned().unwrap_or_default(),
+        args: container.argv.get(1..).unwrap_or_default().to_vec(),
+        state: state(container),
+        image: container.image_id.to_string(),
+        resolv_conf_path: path("resolv.conf"),
+        hostname_path: path("hostname"),
+        hosts_path: path("hosts"),
+        log_path: container
+            .log_path
+            .as_ref()
+            .map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
+        name: format!("/{}", container.name),
+        restart_count: i64::from(container.restart_count),
+        driver: "overlayfs".to_owned(),
+        platform: "linux".to_owned(),
+        host_config: container.spec.host_config.clone(),
+        graph_driver: GraphDriver { data: BTreeMap::new(), name: "overlayfs".to_owned() },
+        size_rw: sizes.map(|(written, _)| bytes(written)),
+        size_root_fs: sizes.map(|(_, whole)| bytes(whole)),
+        mounts: container.mounts.iter().map(mount_point).collect(),
+        config: container.spec.config.clone(),
+        network_settings: network_settings(container),
+        ..ContainerInspect::default()
+    }
+}
+
+fn state(container: &Container) -> ContainerState {
+    let state = &container.state;
+    let stamp = |stamp: Option<Timestamp>| stamp.map_or_else(|| time::ZERO.to_owned(), time::rfc3339);
+    ContainerState {
+        status: state.status.as_str().to_owned(),
+        running: state.status.is_alive() || state.status == Status::Restarting,
+        paused: state.status == Status::Paused,
+        restarting: state.status == Status::Restarting,
+        oom_killed: state.oom_killed,
+        dead: state.status == Status::Dead,
+        pid: i64::from(state.pid),
+        exit_code: i64::from(state.exit_code),
+        error: state.error.clone(),
+        started_at: stamp(state.started),
+        finished_at: stamp(state.finished),
+    }
+}
+
+/// Returns one mount as the API shows it.
+pub(crate) fn mount_point(mount: &model::MountPoint) -> MountPoint {
+    let kind = match mount.kind {
+        MountKind::Bind => "bind",
+        MountKind::Volume => "volume",
+        MountKind::Tmpfs => "tmpfs",
+    };
+    MountPoint {
+        kind: kind.to_owned(),
+        name: mount.volume.clone().unwrap_or_default(),
+        source: mount.source.clone(),
+        destination: mount.target.clone(),
+        driver: if mount.kind == MountKind::Volume { "local".to_owned() } else { String::new() },
+        mode: mount.mode.clone(),
+        rw: mount.writable,
+        propagation: mount.propagation.clone(),
+    }
+}
+
+/// Returns one attachment as the API shows it.
+pub(crate) fn endpoint_settings(container: &Container, endpoint: &model::Endpoint) -> EndpointSettings {
+    let wished = container.spec.networking_config.endpoints_config.values().next();
+    let text = |address: Option<String>| address.unwrap_or_default();
+    EndpointSettings {
+        ipam_config: wished.and_then(|wished| wished.ipam_config.clone()),
+        aliases: wished.and_then(|wished| wished.aliases.clone()),
+        mac_address: endpoint.mac.clone(),
+        gateway: text(endpoint.gateway4.map(|ip| ip.to_string())),
+        ip_address: text(endpoint.ip4.map(|ip| ip.to_string())),
+        ip_prefix_len: if endpoint.ip4.is_some() { endpoint.prefix4 } else { 0 },
+        ipv6_gateway: text(endpoint.gateway6.map(|ip| ip.to_string())),
+        global_ipv6_address: text(endpoint.ip6.map(|ip| ip.to_string())),
+        global_ipv6_prefix_len: if endpoint.ip6.is_some() { endpoint.prefix6 } else { 0 },
+        ..EndpointSettings::default()
+    }
+}
+
+fn network_settings(container: &Container) -> NetworkSettings {
+    let networks: BTreeMap<String, EndpointSettings> = match container.endpoints.is_empty() {
+        false => container
+            .endpoints
+            .iter()
+            .map(|endpoint| (endpoint.network.clone(), endpoint_settings(container, endpoint)))
+            .collect(),
+        true => crate::view::containers::networks(container)
+            .into_iter()
+            .map(|name| (name, EndpointSettings::default()))
+            .collect(),
+    };
+    let bridge = networks.get("bridge").cloned().unwrap_or_default();
+    NetworkSettings {
+        sandbox_key: match container.state.pid {
+            0 => String::new(),
+            pid => format!("/proc/{pid}/ns/net"),
+        },
+        ports: ports(container),
+        ip_address: bridge.ip_address,
+        ip_prefix_len: bridge.ip_prefix_len,
+        gateway: bridge.gateway,
+        global_ipv6_address: bridge.global_ipv6_address,
+        global_ipv6_prefix_len: bridge.global_ipv6_prefix_len,
+        ipv6_gateway: bridge.ipv6_gateway,
+        mac_address: bridge.mac_address,
+        networks,
+        ..NetworkSettings::default()
+    }
+}
+
+fn ports(container: &Container) -> BTreeMap<String, Option<Vec<PortBinding>>> {
+    let mut map: BTreeMap<String, Option<Vec<PortBinding>>> = BTreeMap::new();
+    for port in crate::view::containers::ports(container) {
+        let entry = map.entry(format!("{}/{}", port.private_port, port.protocol)).or_default();
+        if port.public_port != 0 {
+            let binding = PortBinding { host_ip: port.ip, host_port: port.public_port.to_string() };
+            entry.get_or_insert_default().push(binding);
+        }
+    }
+    map
+}
