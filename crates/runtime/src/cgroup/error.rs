@@ -72,6 +72,12 @@ pub enum Error {
         /// How long it was tried.
         waited_ms: u64,
     },
+    /// A group of that name exists and has processes.
+    #[error("cgroup {path:?} exists already and has processes")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The layout of the machine's hierarchies cannot be used.
     #[error("cannot use the cgroups of this machine: {0}")]
     Layout(String),
@@ -102,8 +108,17 @@ impl Error {
         matches!(self, Self::Denied { .. })
     }
 
+    /// Returns whether this says that the field `field` cannot be set.
+    pub(super) fn is_about(&self, field: &str) -> bool {
+        matches!(self, Self::Missing { limit, .. } if limit == field)
+    }
+
     /// Makes [`Error::Denied`] or [`Error::Io`] from what the system said about `path`.
-    pub(crate) fn from_io(action: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+    pub(crate) fn from_io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
         let (path, source) = (path.into(), source.into());
         if is_permission(&source) {
             Self::Denied { action, path, source }
@@ -126,6 +141,7 @@ impl Kinded for Error {
             Self::Invalid { .. } | Self::Refused { .. } => ErrorKind::Invalid,
             Self::Missing { .. } | Self::Layout(_) => ErrorKind::Unsupported,
             Self::Denied { .. } => ErrorKind::Denied,
+            Self::Occupied { .. } => ErrorKind::AlreadyExists,
             Self::Busy { .. } | Self::InUse { .. } => ErrorKind::Conflict,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::Io { .. } => ErrorKind::Internal,
