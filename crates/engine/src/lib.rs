@@ -32,6 +32,8 @@ pub struct Engine {
     config: config::Config,
     db: OnceCell<db::Database>,
     store: OnceCell<image::Store>,
+    /// One socket for all rules: closing one after a removal waits for the kernel, so that is done once.
+    firewall: OnceCell<network::Firewall>,
 }
 
 impl Engine {
@@ -42,7 +44,7 @@ impl Engine {
     pub fn open(roots: Roots) -> Result<Self> {
         roots.ensure()?;
         let config = config::Config::load(&roots.config)?;
-        Ok(Self { roots, config, db: OnceCell::new(), store: OnceCell::new() })
+        Ok(Self { roots, config, db: OnceCell::new(), store: OnceCell::new(), firewall: OnceCell::new() })
     }
 
     /// Returns where this engine keeps its things.
@@ -70,5 +72,15 @@ impl Engine {
         let store = image::Store::open(&self.roots.data)
             .doing(|| format!("cannot open the image store in {:?}", self.roots.data))?;
         Ok(self.store.get_or_init(|| store))
+    }
+
+    fn firewall(&self) -> Result<&network::Firewall> {
+        if let Some(firewall) = self.firewall.get() {
+            return Ok(firewall);
+        }
+        let (_, table) = self.network_names();
+        let firewall =
+            network::Firewall::open(&table).doing(|| format!("cannot open the firewall table {table}"))?;
+        Ok(self.firewall.get_or_init(|| firewall))
     }
 }

@@ -1,7 +1,7 @@
 //! The networks of containers: today the default bridge, the host's own and none. Addresses and ports are given out by
 //! the database, links and rules are made by the `network` crate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -166,21 +166,33 @@ impl Engine {
     }
 
     fn publish(&self, id: &ContainerId, prepared: &Prepared) -> Result<()> {
-        let (_, table) = self.network_names();
         let Some(endpoint) = prepared.endpoint.as_ref().filter(|_| !prepared.ports.is_empty()) else {
             return Ok(());
         };
         let ports = published(&prepared.ports, endpoint);
-        network::publish(&table, id.as_str(), &ports).doing(|| "cannot publish the ports".to_owned())?;
+        let firewall = self.firewall()?;
+        let mut result = firewall.publish(id.as_str(), &ports);
+        if let Err(network::Error::PortTaken { .. }) = result {
+            // The database gave these ports to this container: whoever the rules name is gone, or is about to be told.
+            let known: BTreeSet<ContainerId> =
+                self.db()?.all_ports()?.into_iter().map(|(id, _)| id).collect();
+            let is_known = |owner: &str| owner.parse().is_ok_and(|id| known.contains(&id));
+            firewall
+                .withdraw_unless(is_known)
+                .doing(|| "cannot take back the ports of containers that are gone".to_owned())?;
+            result = firewall.publish(id.as_str(), &ports);
+        }
+        result.doing(|| "cannot publish the ports".to_owned())?;
         crate::timings::mark("ports");
         Ok(())
     }
 
     /// Makes sure that the rules are there; when somebody flushed them, publishes the ports of all running containers again.
     fn ensure_firewall(&self, bridge: &BridgeConfig) -> Result<()> {
-        let (_, table) = self.network_names();
-        let state = network::ensure_firewall(&table, std::slice::from_ref(bridge))
-            .doing(|| format!("cannot set up the firewall table {table}"))?;
+        let firewall = self.firewall()?;
+        let state = firewall
+            .ensure(std::slice::from_ref(bridge))
+            .doing(|| format!("cannot set up the firewall table {}", self.network_names().1))?;
         if state != FirewallState::Rebuilt {
             return Ok(());
         }
@@ -191,7 +203,8 @@ impl Engine {
         }
         for (id, ports) in ports {
             let Some(endpoint) = endpoints.get(&id) else { continue };
-            network::publish(&table, id.as_str(), &published(&ports, endpoint))
+            firewall
+                .publish(id.as_str(), &published(&ports, endpoint))
                 .doing(|| format!("cannot publish the ports of container {} again", id.short()))?;
         }
         Ok(())
@@ -202,8 +215,8 @@ impl Engine {
         let ports = self.db()?.ports(id)?;
         let endpoint = self.db()?.endpoints(id)?.into_iter().next();
         if let Some(endpoint) = endpoint.filter(|_| !ports.is_empty()) {
-            let (_, table) = self.network_names();
-            network::unpublish(&table, id.as_str(), &published(&ports, &endpoint))
+            self.firewall()?
+                .withdraw(id.as_str(), &published(&ports, &endpoint))
                 .doing(|| "cannot take the published ports back".to_owned())?;
         }
         self.db()?.release_network(id)
@@ -289,7 +302,7 @@ impl Engine {
     /// The ports that a request publishes, with free host ports chosen where it names none; neighbours joined to ranges.
     fn wanted_ports(&self, spec: &ContainerSpec) -> Result<Vec<Port>> {
         let host = &spec.host_config;
-        let mut taken: std::collections::BTreeSet<u16> = self
+        let mut taken: BTreeSet<u16> = self
             .db()?
             .all_ports()?
             .iter()
@@ -444,8 +457,9 @@ impl Engine {
 
     /// What another program's firewall does to our traffic, in whole sentences with what to run.
     pub(crate) fn firewall_warnings(&self) -> Vec<String> {
-        let (bridge, table) = self.network_names();
-        network::firewall_warnings(&table, &[&bridge]).unwrap_or_default()
+        let (bridge, _) = self.network_names();
+        // Who may not read the rules is not told about them; the commands that need them fail with the reason.
+        self.firewall().ok().and_then(|firewall| firewall.warnings(&[&bridge]).ok()).unwrap_or_default()
     }
 }
 
