@@ -13,22 +13,28 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::suggest;
 use crate::commands::Entry;
-use crate::error::{Codes, UsageError};
+use crate::error::UsageError;
 
 /// Builds the parser of `entry` with Docker's habits.
 pub(crate) fn command(entry: &Entry) -> Command {
     let mut command = (entry.build)().about(entry.about);
     let h_is_free = !command.get_arguments().any(|arg| arg.get_short() == Some('h'));
-    command = command
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .args_override_self(true)
-        .mut_args(|arg| if matches!(arg.get_action(), ArgAction::SetTrue) { boolean(arg) } else { arg });
+    command =
+        command.disable_help_flag(true).disable_version_flag(true).args_override_self(true).mut_args(habits);
     let mut help = Arg::new("help").long("help").action(ArgAction::HelpLong).help("Print usage");
     if h_is_free {
         help = help.short('h');
     }
     command.arg(help.hide(true)).args(entry.refused.iter().map(|flag| refused(flag)))
+}
+
+/// Gives one argument Docker's habits: what follows a flag that wants a value is that value, whatever it looks like.
+fn habits(arg: Arg) -> Arg {
+    match arg.get_action() {
+        ArgAction::SetTrue => boolean(arg),
+        _ if arg.is_positional() || arg.is_require_equals_set() => arg,
+        _ => arg.allow_hyphen_values(true),
+    }
 }
 
 /// Lets a boolean flag take a value behind `=`.
@@ -75,18 +81,14 @@ pub(crate) fn parse(entry: &Entry, name: &str, args: Vec<OsString>) -> Result<Ar
         message,
         usage: usage(entry, name),
         command: name.to_owned(),
-        code: if entry.codes == Codes::Run { 125 } else { 1 },
+        code: 125,
     };
     let matches = match parser.try_get_matches_from_mut(words) {
         Ok(matches) => matches,
         Err(error) => {
             let mut fault = wrong(explain(&error, &parser, name));
             // Docker's code for a wrong flag is 125 for every command, and 1 for a wrong number of arguments.
-            if error.kind() != ErrorKind::MissingRequiredArgument && error.kind() != ErrorKind::TooFewValues {
-                fault.code = 125;
-            } else {
-                fault.code = 1;
-            }
+            fault.code = if fault.message.starts_with(&format!("'{name}' ")) { 1 } else { 125 };
             return Err(fault.into());
         }
     };
@@ -94,7 +96,6 @@ pub(crate) fn parse(entry: &Entry, name: &str, args: Vec<OsString>) -> Result<Ar
         if matches.contains_id(flag) {
             let mut fault = wrong(format!("--{} is not supported yet", flag.trim_end_matches('!')));
             fault.usage.clear();
-            fault.code = 125;
             return Err(fault.into());
         }
     }
@@ -130,22 +131,33 @@ fn explain(error: &clap::Error, parser: &Command, name: &str) -> String {
         ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::WrongNumberOfValues => {
             format!("flag needs an argument: {}", arg.split([' ', '=']).next().unwrap_or_default())
         }
-        ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues => {
-            let least = parser
-                .get_positionals()
-                .map(|p| {
-                    p.get_num_args().map_or(1, |range| range.min_values().max(1))
-                        * usize::from(p.is_required_set())
-                })
-                .sum::<usize>();
-            let plural = if least == 1 { "" } else { "s" };
-            format!("'{name}' requires at least {least} argument{plural}")
-        }
+        ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues => arguments_wanted(parser, name),
         ErrorKind::ArgumentConflict => {
             let other = context(ContextKind::PriorArg);
             format!("conflicting options: cannot specify both {} and {}", flag_only(&other), flag_only(&arg))
         }
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    }
+}
+
+/// Says how many words a command wants behind its flags.
+fn arguments_wanted(parser: &Command, name: &str) -> String {
+    let range = |arg: &Arg| arg.get_num_args().unwrap_or_else(|| 1.into());
+    let least: usize = parser
+        .get_positionals()
+        .filter(|arg| arg.is_required_set())
+        .map(|arg| range(arg).min_values().max(1))
+        .sum();
+    let many = parser.get_positionals().any(|arg| matches!(arg.get_action(), ArgAction::Append));
+    let most = parser.get_positionals().count();
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    match (least, many, most) {
+        (0, false, 0) => format!("'{name}' accepts no arguments"),
+        (least, false, most) if least == most => {
+            format!("'{name}' requires {least} argument{}", plural(least))
+        }
+        (0, false, most) => format!("'{name}' requires at most {most} argument{}", plural(most)),
+        (least, ..) => format!("'{name}' requires at least {least} argument{}", plural(least)),
     }
 }
 
@@ -171,6 +183,6 @@ fn unknown(arg: &str, parser: &Command, name: &str) -> String {
     }
     match arg.strip_prefix('-').and_then(|rest| rest.chars().next()) {
         Some(short) => format!("unknown shorthand flag: '{short}' in {arg}"),
-        None => format!("'{name}' accepts fewer arguments: unexpected {arg:?}"),
+        None => arguments_wanted(parser, name),
     }
 }

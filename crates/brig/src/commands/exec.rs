@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "string")]
     detach_keys: Option<String>,
     /// Set a variable (NAME=value, or NAME to take it from here)
-    #[arg(short, long, value_name = "list", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "list")]
     env: Vec<String>,
     /// Set variables from a file, one a line
     #[arg(long, value_name = "list")]

@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry = Entry {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// Signal to send, by name or number (default "KILL")
-    #[arg(short, long, value_name = "string", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "string")]
     signal: Option<String>,
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,

@@ -26,7 +26,7 @@ const PASSWORD_MAX: u64 = 64 << 10;
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// Password or token
-    #[arg(short, long, value_name = "string", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "string")]
     password: Option<String>,
     /// Read the password from the standard input
     #[arg(long)]

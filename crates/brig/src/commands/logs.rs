@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "string")]
     since: Option<String>,
     /// Only that many lines from the end (default "all")
-    #[arg(short = 'n', long, value_name = "string", allow_hyphen_values = true)]
+    #[arg(short = 'n', long, value_name = "string")]
     tail: Option<String>,
     /// Show when each line was written
     #[arg(short, long)]

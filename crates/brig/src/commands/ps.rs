@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "string")]
     format: Option<String>,
     /// Only the newest that many, in any state (default -1, all)
-    #[arg(short = 'n', long, value_name = "int", value_parser = go_int, allow_hyphen_values = true)]
+    #[arg(short = 'n', long, value_name = "int", value_parser = go_int)]
     last: Option<i64>,
     /// Only the newest, in any state
     #[arg(short, long)]

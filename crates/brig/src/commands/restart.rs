@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "string")]
     signal: Option<String>,
     /// Seconds until SIGKILL, -1 to wait for ever (default the container's, or 10)
-    #[arg(short, long, alias = "time", value_name = "int", value_parser = go_int, allow_hyphen_values = true)]
+    #[arg(short, long, alias = "time", value_name = "int", value_parser = go_int)]
     timeout: Option<i64>,
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,

@@ -68,22 +68,22 @@ pub(crate) struct ContainerFlags {
     #[arg(long, value_name = "string")]
     pub(crate) cidfile: Option<String>,
     /// Length of the CPU period in microseconds
-    #[arg(long, value_name = "int", value_parser = go_int, allow_hyphen_values = true)]
+    #[arg(long, value_name = "int", value_parser = go_int)]
     pub(crate) cpu_period: Option<i64>,
     /// CPU time in each period in microseconds
-    #[arg(long, value_name = "int", value_parser = go_int, allow_hyphen_values = true)]
+    #[arg(long, value_name = "int", value_parser = go_int)]
     pub(crate) cpu_quota: Option<i64>,
     /// Length of the real-time CPU period in microseconds
-    #[arg(long, value_name = "int", value_parser = go_int, allow_hyphen_values = true)]
+    #[arg(long, value_name = "int", value_parser = go_int)]
     pub(crate) cpu_rt_period: Option<i64>,
     /// Real-time CPU time in each period in microseconds
-    #[arg(long, value_name = "int", value_parser = go_int, allow_hyphen_values = true)]
+    #[arg(long, value_name = "int", value_parser = go_int)]
     pub(crate) cpu_rt_runtime: Option<i64>,
     /// Weight for CPU time (1024 is the normal one)
-    #[arg(short, long, value_name = "int", value_parser = go_int, allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "int", value_parser = go_int)]
     pub(crate) cpu_shares: Option<i64>,
     /// How many CPUs' worth of time
-    #[arg(long, value_name = "decimal", value_parser = limits::parse_cpus, allow_hyphen_values = true)]
+    #[arg(long, value_name = "decimal", value_parser = limits::parse_cpus)]
     pub(crate) cpus: Option<i64>,
     /// CPUs to run on (0-3, 0,1)
     #[arg(long, value_name = "string")]
@@ -122,10 +122,10 @@ pub(crate) struct ContainerFlags {
     #[arg(long, value_name = "string")]
     pub(crate) domainname: Option<String>,
     /// Replace the image's entry point ("" for none)
-    #[arg(long, value_name = "string", allow_hyphen_values = true)]
+    #[arg(long, value_name = "string")]
     pub(crate) entrypoint: Option<String>,
     /// Set a variable (NAME=value, or NAME to take it from here)
-    #[arg(short, long, value_name = "list", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "list")]
     pub(crate) env: Vec<String>,
     /// Set variables from a file, one a line
     #[arg(long, value_name = "list")]
@@ -137,7 +137,7 @@ pub(crate) struct ContainerFlags {
     #[arg(long, value_name = "list")]
     pub(crate) group_add: Vec<String>,
     /// Host name inside
-    #[arg(short = 'h', long, value_name = "string", allow_hyphen_values = true)]
+    #[arg(short = 'h', long, value_name = "string")]
     pub(crate) hostname: Option<String>,
     /// Run a small init that forwards signals and reaps processes
     #[arg(long)]
@@ -170,22 +170,22 @@ pub(crate) struct ContainerFlags {
     #[arg(long, value_name = "string")]
     pub(crate) mac_address: Option<String>,
     /// Limit of memory
-    #[arg(short, long, value_name = "bytes", value_parser = size::parse_binary, allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "bytes", value_parser = size::parse_binary)]
     pub(crate) memory: Option<i64>,
     /// Memory to get back to when the machine runs short
-    #[arg(long, value_name = "bytes", value_parser = size::parse_binary, allow_hyphen_values = true)]
+    #[arg(long, value_name = "bytes", value_parser = size::parse_binary)]
     pub(crate) memory_reservation: Option<i64>,
     /// Limit of memory and swap together (-1 for unlimited swap)
-    #[arg(long, value_name = "bytes", value_parser = memory_swap, allow_hyphen_values = true)]
+    #[arg(long, value_name = "bytes", value_parser = memory_swap)]
     pub(crate) memory_swap: Option<i64>,
     /// How readily memory is swapped out (0 to 100, -1 for the machine's)
-    #[arg(long, value_name = "int", value_parser = go_int, allow_hyphen_values = true)]
+    #[arg(long, value_name = "int", value_parser = go_int)]
     pub(crate) memory_swappiness: Option<i64>,
     /// Mount something (type=bind|volume|tmpfs,source=…,target=…)
     #[arg(long, value_name = "mount", value_parser = mount::parse)]
     pub(crate) mount: Vec<Mount>,
     /// Name of the container
-    #[arg(long, value_name = "string", allow_hyphen_values = true)]
+    #[arg(long, value_name = "string")]
     pub(crate) name: Option<String>,
     /// Network to join (bridge|none|host|container:NAME)
     #[arg(long, visible_alias = "net", value_name = "network", value_parser = host::network)]
@@ -197,13 +197,13 @@ pub(crate) struct ContainerFlags {
     #[arg(long)]
     pub(crate) oom_kill_disable: bool,
     /// How readily the kernel kills it when memory is short (-1000 to 1000)
-    #[arg(long, value_name = "int", value_parser = go_int32, allow_hyphen_values = true)]
+    #[arg(long, value_name = "int", value_parser = go_int32)]
     pub(crate) oom_score_adj: Option<i32>,
     /// PID namespace (host|container:NAME)
     #[arg(long, value_name = "string")]
     pub(crate) pid: Option<String>,
     /// Limit of processes (-1 for unlimited)
-    #[arg(long, value_name = "int", value_parser = go_int, allow_hyphen_values = true)]
+    #[arg(long, value_name = "int", value_parser = go_int)]
     pub(crate) pids_limit: Option<i64>,
     /// Platform of the image (os/arch[/variant])
     #[arg(long, value_name = "string")]
@@ -212,7 +212,7 @@ pub(crate) struct ContainerFlags {
     #[arg(long)]
     pub(crate) privileged: bool,
     /// Publish a port or range ([ip:][host port:]port[/tcp|udp|sctp])
-    #[arg(short, long, value_name = "list", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "list")]
     pub(crate) publish: Vec<String>,
     /// Publish all exposed ports on free ports
     #[arg(short = 'P', long)]
@@ -242,7 +242,7 @@ pub(crate) struct ContainerFlags {
     #[arg(long, value_name = "string")]
     pub(crate) stop_signal: Option<String>,
     /// Seconds from that signal to SIGKILL
-    #[arg(long, value_name = "int", value_parser = go_int, allow_hyphen_values = true)]
+    #[arg(long, value_name = "int", value_parser = go_int)]
     pub(crate) stop_timeout: Option<i64>,
     /// Set a kernel parameter of the container's namespaces (name=value)
     #[arg(long, value_name = "map", value_parser = security::parse_sysctl)]
@@ -266,7 +266,7 @@ pub(crate) struct ContainerFlags {
     #[arg(long, value_name = "string")]
     pub(crate) uts: Option<String>,
     /// Mount a path of the host or a volume ([source:]target[:options])
-    #[arg(short, long, value_name = "list", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "list")]
     pub(crate) volume: Vec<String>,
     /// Mount the volumes of another container (NAME[:ro])
     #[arg(long, value_name = "list")]
