@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -147,6 +147,43 @@ unsafe fn become_program(plan: &mut Plan<'_>) -> Errno {
         libc::sigprocmask(libc::SIG_SETMASK, &plan.mask, ptr::null_mut());
         libc::execve(plan.path.as_ptr(), plan.argv.as_ptr(), plan.envp.as_ptr());
         last_error()
+    }
+}
+
+/// Takes over the descriptor `number` that [`spawn_detached`] gave to this program; `None` when it is not open. From then on an
+/// `execve` closes it. To be called once for each number, before anything else opens files.
+pub fn take_inherited(number: i32) -> Option<OwnedFd> {
+    // SAFETY: fcntl on any number is harmless. By the contract the number, when open, is the one that the starter gave,
+    // and nothing else in the process owns it.
+    unsafe {
+        match libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) {
+            -1 => None,
+            _ => Some(OwnedFd::from_raw_fd(number)),
+        }
+    }
+}
+
+/// Closes every descriptor but 0, 1, 2 and `keep`.
+///
+/// For a forked child that ends by `exit_now` or `execve`: values that own closed numbers must not be used or dropped.
+pub fn close_all_except(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut numbers: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+    numbers.sort_unstable();
+    let mut first = 3;
+    for number in numbers.into_iter().filter(|number| *number >= 3) {
+        if number > first {
+            close_range(first, number - 1)?;
+        }
+        first = number + 1;
+    }
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: by the contract of the only caller nothing uses the numbers afterwards.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
+        0 => Ok(()),
+        _ => Err(last_error()),
     }
 }
 

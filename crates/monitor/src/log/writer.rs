@@ -16,7 +16,7 @@ const MAX_TEXT: usize = 16 << 10;
 /// Encoded lines are gathered up to this size. Must hold the longest record twice.
 const BUFFER: usize = 256 << 10;
 
-/// Writes one log. Errors are counted and do not stop the container: a full disk costs lines, not the service.
+/// Writes one log. An error does not stop the container: a full disk costs lines, not the service.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     path: PathBuf,
@@ -28,8 +28,6 @@ pub(crate) struct LogWriter {
     used: usize,
     renderer: Renderer,
     partial: [Vec<u8>; 2],
-    /// How many records were lost because the disk did not take them.
-    lost: u64,
 }
 
 impl LogWriter {
@@ -46,7 +44,6 @@ impl LogWriter {
             used: 0,
             renderer: Renderer::default(),
             partial: [Vec::new(), Vec::new()],
-            lost: 0,
         })
     }
 
@@ -77,11 +74,6 @@ impl LogWriter {
         for partial in &mut self.partial {
             partial.shrink_to_fit();
         }
-    }
-
-    /// Returns how many records the disk did not take.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost
     }
 
     /// Logs a whole line, after what is kept of it.
@@ -141,7 +133,6 @@ impl LogWriter {
         match self.file.write_all(&self.buffer[..self.used]) {
             Ok(()) => self.size += self.used as u64,
             Err(_) => {
-                self.lost += self.buffer[..self.used].iter().filter(|byte| **byte == b'\n').count() as u64;
                 // Some of it may have been written: end that line, if even that goes.
                 self.size = self.file.metadata().map_or(self.size, |meta| meta.len());
                 if self.file.write_all(b"\n").is_ok() {
