@@ -153,6 +153,11 @@ impl Channel {
         Self(fd)
     }
 
+    /// Returns the socket.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
     /// Sends to the init.
     pub(crate) fn tell(&self, message: ToInit) -> Result<()> {
         send(&self.0, message.encode(), None)

@@ -190,18 +190,21 @@ fn spawn(
             .doing(|| "join the container's pid namespace".into())
     };
     let parent = if child_of_parent { clone_flags::PARENT } else { 0 };
-    spawn::spawn(way, enter, parent, group, || run(joiner, &channel))
+    spawn::spawn(way, enter, parent, group, || run(joiner, channel))
 }
 
-fn run(joiner: Joiner<'_>, channel: &Channel) -> Infallible {
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| steps(joiner, channel)));
-    let (kind, text) = match outcome {
-        Ok(Ok(never)) => match never {},
-        Ok(Err(error)) => (error.kind(), base::error::render_chain(&error)),
-        Err(_) => (ErrorKind::Internal, "the process panicked before its exec".to_owned()),
+fn run(joiner: Joiner<'_>, channel: Channel) -> Infallible {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| join(joiner, &channel)));
+    let (channel, kind, text) = match outcome {
+        Ok(Ok(program)) => {
+            let (channel, error) = finish::exec(program, channel);
+            (channel, error.kind(), base::error::render_chain(&error))
+        }
+        Ok(Err(error)) => (Some(channel), error.kind(), base::error::render_chain(&error)),
+        Err(_) => (Some(channel), ErrorKind::Internal, "the process panicked before its exec".to_owned()),
     };
     // The parent may be gone; there is nobody else to tell.
-    let _ = channel.report(&FromInit::Failed(kind, text));
+    let _ = channel.map(|channel| channel.report(&FromInit::Failed(kind, text)));
     exit_now(match kind {
         ErrorKind::CommandNotFound => 127,
         ErrorKind::CommandNotExecutable => 126,
@@ -209,7 +212,8 @@ fn run(joiner: Joiner<'_>, channel: &Channel) -> Infallible {
     })
 }
 
-fn steps(joiner: Joiner<'_>, channel: &Channel) -> Result<Infallible> {
+/// Enters the container; returns what is to be executed there.
+fn join(joiner: Joiner<'_>, channel: &Channel) -> Result<Program> {
     let Joiner { init, kinds, enters_user, cgroup, stdio, window, program } = joiner;
     if let Some(join) = cgroup {
         join.join_current().doing(|| "join the container's cgroup".into())?;
@@ -242,7 +246,7 @@ fn steps(joiner: Joiner<'_>, channel: &Channel) -> Result<Infallible> {
         let text = "the runtime went away before the process ran".into();
         return Err(Error::Inside { kind: ErrorKind::Internal, text });
     }
-    finish::exec(program, channel)
+    Ok(program)
 }
 
 /// Serves the process until its program runs.

@@ -41,6 +41,9 @@ pub fn protected_exe() -> Result<Option<OwnedFd>> {
 /// Executes the running program again from a protected place, with its arguments and environment; returns when it
 /// runs from one already.
 pub fn ensure_protected() -> Result<()> {
+    if crate::unguard::off("exe") {
+        return Ok(());
+    }
     let Some(exe) = protected_exe()? else { return Ok(()) };
     let text = |bytes: Vec<u8>| CString::new(bytes).ok();
     let args = std::env::args_os().filter_map(|arg| text(arg.into_vec())).collect();

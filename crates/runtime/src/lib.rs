@@ -34,6 +34,7 @@ pub mod seccomp;
 mod spawn;
 mod start;
 pub mod state;
+mod unguard;
 mod validate;
 
 use std::path::Path;

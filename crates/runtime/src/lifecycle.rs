@@ -37,7 +37,11 @@ pub(crate) fn kill(state_root: &Path, id: &str, signal: i32, all: bool) -> Resul
         return kill_all(&record, signal);
     }
     if !matches!(status, Status::Created | Status::Running | Status::Paused) {
-        return Err(Error::Status { id: id.to_owned(), action: "signal", status: format!("{status} (container not running)") });
+        return Err(Error::Status {
+            id: id.to_owned(),
+            action: "signal",
+            status: format!("{status} (container not running)"),
+        });
     }
     kill_init(&record, signal).doing(|| format!("send signal {signal} to container {id:?}"))?;
     // A frozen process does not die of SIGKILL on cgroup v1 before it is thawed.

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::io::{Errno, Result};
@@ -147,20 +147,34 @@ pub fn fexecve(file: BorrowedFd<'_>, vectors: &ExecVectors) -> Errno {
     last_error()
 }
 
-/// Marks every open descriptor from `first` on to be closed by `execve`. Kernels before 5.11 have no such flag; there each
-/// number up to `limit` is marked by itself.
-pub fn close_on_exec_from(first: u32, limit: u32) -> Result<()> {
-    const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
-    // SAFETY: the flag only marks descriptors; none is closed, so no owner is left with a stale number.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) };
-    if done == 0 {
+/// Closes every descriptor from `first` on except `kept`, which gets the number `first` and the close-on-exec flag. Only for
+/// a process that is about to execute a program or to end: owners that still exist must not be used or dropped afterwards.
+pub fn close_from(first: i32, kept: OwnedFd) -> Result<OwnedFd> {
+    let kept = if kept.as_raw_fd() == first {
+        kept
+    } else {
+        // SAFETY: dup3 replaces number `first`, which by the contract has no owner that is used any more.
+        match unsafe { libc::dup3(kept.into_raw_fd(), first, libc::O_CLOEXEC) } {
+            -1 => return Err(last_error()),
+            // SAFETY: just made, and every other owner of the number is given up.
+            number => unsafe { OwnedFd::from_raw_fd(number) },
+        }
+    };
+    close_range(first.cast_unsigned() + 1, u32::MAX)?;
+    Ok(kept)
+}
+
+fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: by the contract of the callers no owner of these numbers is used or dropped afterwards.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
         return Ok(());
     }
     match last_error() {
-        Errno::NOSYS | Errno::INVAL => {
-            for number in first..limit {
-                // SAFETY: fcntl F_SETFD on a number that may not be open; the answer is not needed.
-                unsafe { libc::fcntl(number as i32, libc::F_SETFD, libc::FD_CLOEXEC) };
+        // Before Linux 5.9: one by one, as far as numbers go by default.
+        Errno::NOSYS => {
+            for number in first..=last.min(4096) {
+                // SAFETY: as above; numbers that are not open answer an error that is right to ignore.
+                unsafe { libc::close(number.cast_signed()) };
             }
             Ok(())
         }
@@ -171,15 +185,8 @@ pub fn close_on_exec_from(first: u32, limit: u32) -> Result<()> {
 /// Closes every descriptor. Only for a process that goes on without any (a reaper): owners that still exist must never be
 /// dropped, and nothing may be opened.
 pub fn close_all() {
-    // SAFETY: the documented contract: no owner is used or dropped afterwards.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
-    if done == 0 {
-        return;
-    }
-    for number in 0..4096 {
-        // SAFETY: as above; close_range is missing before Linux 5.9.
-        unsafe { libc::close(number) };
-    }
+    // What cannot be closed stays open; there is nobody to tell.
+    let _ = close_range(0, u32::MAX);
 }
 
 /// Moves the process into new namespaces (`CLONE_NEW*` bits of [`clone_flags`]).

@@ -11,7 +11,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::CpuSet;
-use sys::process::{ExecVectors, close_on_exec_from, dup_to, execve};
+use sys::process::{ExecVectors, close_from, dup_to, execve};
 use sys::sched::SchedAttr;
 
 use super::{not_dumpable, reaper};
@@ -99,11 +99,30 @@ fn give_stream(stream: std::os::fd::BorrowedFd<'_>, uid: u32) -> Option<String> 
     }
 }
 
-/// Becomes the program; returns only with the reason why not. `reply` is closed by the exec, which tells its other end
-/// that the program runs.
-pub(crate) fn exec(program: Program, reply: &Channel) -> Result<std::convert::Infallible> {
-    // Every descriptor but the streams and those asked for is closed by the exec, also what our caller leaked to us.
-    close_on_exec_from(3 + program.preserve_fds, 4096).doing(|| "mark descriptors".into())?;
+/// Becomes the program; returns only with the reason why not, and with `reply`. That is closed by the exec, which tells its
+/// other end that the program runs.
+pub(crate) fn exec(program: Program, reply: Channel) -> (Option<Channel>, Error) {
+    if crate::unguard::off("fast") {
+        // A wide window for a test that looks at this process from inside.
+        std::thread::sleep(std::time::Duration::from_millis(30));
+    }
+    // Every descriptor but the streams and those asked for is closed, also what our caller leaked to us. Now, and not
+    // by the exec: there the kernel shows the new program, which may be looked at, before it closes anything.
+    let closed = if crate::unguard::off("close") {
+        Ok(reply.into_fd())
+    } else {
+        let first = i32::try_from(3 + program.preserve_fds).unwrap_or(i32::MAX);
+        close_from(first, reply.into_fd()).doing(|| "close descriptors".into())
+    };
+    let reply = match closed {
+        Ok(fd) => Channel::from_fd(fd),
+        Err(error) => return (None, error),
+    };
+    let Err(error) = become_program(program, &reply);
+    (Some(reply), error)
+}
+
+fn become_program(program: Program, reply: &Channel) -> Result<std::convert::Infallible> {
     label(&program)?;
     resources(&program)?;
     if !program.no_new_privileges {
@@ -146,6 +165,9 @@ fn enter(cwd: &Path) -> rustix::io::Result<()> {
 /// The kernel says so when the working directory is not below our root: a descriptor of the host that a link of
 /// procfs led to (CVE-2024-21626).
 fn prove_inside(cwd: &Path) -> Result<()> {
+    if crate::unguard::off("cwd") {
+        return Ok(());
+    }
     let real = rustix::process::getcwd(Vec::new()).doing(|| "read the working directory".into())?;
     if real.as_bytes().starts_with(b"/") {
         return Ok(());

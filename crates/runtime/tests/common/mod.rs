@@ -1,0 +1,228 @@
+//! What the tests of this crate share: a bundle with a static busybox, and the runtime as a program of its own.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// A bundle and a state root of its own; everything in it is removed at the end.
+pub struct World {
+    dir: tempfile::TempDir,
+    ids: std::cell::RefCell<Vec<String>>,
+    pub program: PathBuf,
+}
+
+/// Says loudly why a test does nothing.
+pub fn skip(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIP {why}");
+}
+
+/// Returns a world, or says why there can be none.
+pub fn world() -> Option<World> {
+    if !rustix::process::geteuid().is_root() {
+        skip("needs root");
+        return None;
+    }
+    if !Path::new("/bin/busybox").exists() {
+        skip("needs a static /bin/busybox (package busybox-static)");
+        return None;
+    }
+    Some(World::new())
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("brig-runtime-").tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let exe = std::env::current_exe().unwrap();
+        let built = exe.parent().unwrap().parent().unwrap().join("examples/brig-runtime");
+        // A copy of its own: some tests try to destroy it.
+        let program = dir.path().join("brig-runtime");
+        let hint = "cargo builds the example with all tests, or by cargo build -p runtime --examples";
+        std::fs::copy(&built, &program).unwrap_or_else(|error| panic!("{built:?}: {error} ({hint})"));
+        let world = Self { dir, ids: Vec::new().into(), program };
+        let bin = world.rootfs().join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        for folder in ["proc", "sys", "dev", "tmp", "etc"] {
+            std::fs::create_dir_all(world.rootfs().join(folder)).unwrap();
+        }
+        std::fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
+        for applet in [
+            "sh", "true", "cat", "ls", "sleep", "id", "env", "touch", "readlink", "grep", "mount", "stat",
+            "mv", "ln",
+        ] {
+            std::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
+        }
+        world
+    }
+
+    /// Puts the libraries of the runtime into the image, so that it could run there.
+    pub fn with_libraries(&self) {
+        let listed = Command::new("ldd").arg(&self.program).output().unwrap();
+        for word in
+            String::from_utf8_lossy(&listed.stdout).split_whitespace().filter(|word| word.starts_with('/'))
+        {
+            let inside = self.rootfs().join(&word[1..]);
+            std::fs::create_dir_all(inside.parent().unwrap()).unwrap();
+            std::fs::copy(word, inside).unwrap();
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn bundle(&self) -> PathBuf {
+        self.dir.path().join("bundle")
+    }
+
+    pub fn rootfs(&self) -> PathBuf {
+        self.bundle().join("rootfs")
+    }
+
+    /// Returns a spec that runs `script`.
+    pub fn spec(&self, script: &str) -> Value {
+        json!({
+            "ociVersion": "1.2.0",
+            "process": {"user": {"uid": 0, "gid": 0}, "args": ["/bin/sh", "-c", script], "cwd": "/",
+                "env": ["PATH=/bin"], "capabilities": {
+                    "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE"],
+                    "permitted": ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE"],
+                    "effective": ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE"]}},
+            "root": {"path": "rootfs"},
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+                {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+                 "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]},
+                {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]}],
+            "linux": {
+                "namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"},
+                               {"type": "cgroup"}],
+                "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"],
+                "readonlyPaths": ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq"]}
+        })
+    }
+
+    /// Writes `config.json`.
+    pub fn write(&self, spec: &Value) {
+        std::fs::write(self.bundle().join("config.json"), serde_json::to_vec(spec).unwrap()).unwrap();
+    }
+
+    /// Returns a command of the runtime.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(self.dir.path().join("state")).args(args).current_dir(self.bundle());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of the runtime.
+    pub fn brig(&self, args: &[&str]) -> Done {
+        Done::of(self.command(args).output().unwrap())
+    }
+
+    /// Runs a spec in the foreground.
+    pub fn run(&self, spec: &Value) -> Done {
+        self.write(spec);
+        let id = self.id();
+        self.brig(&["run", &id])
+    }
+
+    /// Starts a spec that stays, and returns its name.
+    pub fn start(&self, spec: &Value) -> String {
+        self.write(spec);
+        let id = self.id();
+        // Its own streams: a container that holds our pipe would keep us waiting.
+        let mut command = self.command(&["run", "-d", &id]);
+        let done = command.stdout(Stdio::null()).stderr(self.file("stderr")).status().unwrap();
+        let said = std::fs::read_to_string(self.path().join("stderr")).unwrap_or_default();
+        assert!(done.success(), "{said}");
+        id
+    }
+
+    fn file(&self, name: &str) -> std::fs::File {
+        std::fs::File::create(self.path().join(name)).unwrap()
+    }
+
+    /// Returns a name that no other test uses.
+    pub fn id(&self) -> String {
+        let number = self.ids.borrow().len();
+        let tail = self.path().file_name().unwrap().to_string_lossy().into_owned();
+        let id = format!("{tail}-{number}");
+        self.ids.borrow_mut().push(id.clone());
+        id
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for id in self.ids.borrow().iter() {
+            let _ = self.command(&["delete", "-f", id]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// Adds capabilities to a spec.
+pub fn add_caps(spec: &mut Value, caps: &[&str]) {
+    for set in ["bounding", "permitted", "effective"] {
+        let list = spec["process"]["capabilities"][set].as_array_mut().unwrap();
+        list.extend(caps.iter().map(|cap| json!(cap)));
+    }
+}
+
+/// Gives a spec a user namespace of its own, and its users the root file system.
+pub fn with_user_namespace(spec: &mut Value, world: &World) {
+    const FIRST: u32 = 200_000;
+    spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    let map = json!([{"containerID": 0, "hostID": FIRST, "size": 65536}]);
+    spec["linux"]["uidMappings"] = map.clone();
+    spec["linux"]["gidMappings"] = map;
+    for folder in ["", "tmp", "etc", "dev", "proc", "sys"] {
+        std::os::unix::fs::chown(world.rootfs().join(folder), Some(FIRST), Some(FIRST)).unwrap();
+    }
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Done {
+    pub fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Asserts that it succeeded and returns what it printed.
+    #[track_caller]
+    pub fn good(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+
+    /// Asserts that it failed and said `text`.
+    #[track_caller]
+    pub fn bad(self, text: &str) {
+        assert!(self.code != 0 && self.err.contains(text), "{self:?}");
+    }
+}
+
+/// Waits until `done` says so; at most ten seconds.
+#[track_caller]
+pub fn wait_for(what: &str, done: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < end, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
