@@ -39,11 +39,11 @@ fn habits(arg: Arg) -> Arg {
 
 /// Lets a boolean flag take a value behind `=`.
 fn boolean(arg: Arg) -> Arg {
+    let arg = if arg.get_default_values().is_empty() { arg.default_value("false") } else { arg };
     arg.action(ArgAction::Set)
         .num_args(0..=1)
         .require_equals(true)
         .default_missing_value("true")
-        .default_value("false")
         .hide_default_value(true)
         .value_parser(ValueParser::new(|text: &str| {
             docker_types::mount::parse_bool(text)

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use engine::containers::AttachOptions;
 
 use super::interactive::{self, Joining};
-use super::{Entry, create, run};
+use super::{Entry, run};
 use crate::cli::{Context, Run};
 use crate::ui::Ui;
 
@@ -27,8 +27,7 @@ pub(crate) struct Args {
     #[arg(long)]
     no_stdin: bool,
     /// Hand received signals on to the process (default true)
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true",
-        value_parser = create::go_bool)]
+    #[arg(long, default_value = "true")]
     sig_proxy: bool,
     #[arg(required = true, value_name = "CONTAINER")]
     container: String,

@@ -110,9 +110,3 @@ impl Drop for IdFile<'_> {
         }
     }
 }
-
-/// Parses a boolean with Go's words for what is none.
-pub(crate) fn go_bool(text: &str) -> Result<bool, String> {
-    docker_types::mount::parse_bool(text)
-        .ok_or_else(|| format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))
-}

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 use jiff::Timestamp;
 
-use super::{Entry, create};
+use super::Entry;
 use crate::cli::{Context, Run};
 use crate::ui::Ui;
 use crate::view::images::{HISTORY_COLUMNS, HISTORY_TABLE, HistoryStyle, history_row};
@@ -26,8 +26,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "string")]
     format: Option<String>,
     /// Sizes and times for people (default true)
-    #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "true", value_parser = create::go_bool)]
+    #[arg(short = 'H', long, default_value = "true")]
     human: bool,
     /// Do not cut ids and commands
     #[arg(long)]

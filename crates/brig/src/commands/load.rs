@@ -41,7 +41,7 @@ impl Run for Args {
             }
             None => Box::new(io::stdin()),
         };
-        let progress = Progress::new(ui, self.quiet);
+        let progress = Progress::of_load(ui, self.quiet);
         let loaded = context.engine()?.load(&mut *archive, &progress)?;
         progress.finish();
         for (id, names) in loaded {

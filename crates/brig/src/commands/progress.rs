@@ -47,6 +47,11 @@ impl Progress {
         Self { style, layers: Mutex::new(HashMap::new()) }
     }
 
+    /// The progress of a load: bars on a terminal, otherwise nothing.
+    pub(crate) fn of_load(ui: &Ui, quiet: bool) -> Self {
+        Self::new(ui, quiet || !ui::stderr_is_terminal())
+    }
+
     /// Says a line.
     pub(crate) fn line(&self, text: &str) {
         match &self.style {

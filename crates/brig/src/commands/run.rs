@@ -36,8 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "string")]
     detach_keys: Option<String>,
     /// Hand received signals on to the process (default true)
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true",
-        value_parser = create::go_bool)]
+    #[arg(long, default_value = "true")]
     sig_proxy: bool,
     #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "COMMAND"])]
     words: Vec<String>,

@@ -126,6 +126,7 @@ pub(crate) fn row(
     let command = if no_trunc { command } else { ellipsis(&command, 20) };
     let mounts =
         container.mounts.iter().map(|mount| mount.volume.clone().unwrap_or_else(|| mount.source.clone()));
+    let mounts = mounts.filter(|name| !name.is_empty());
     let mounts: Vec<String> = mounts.map(|name| if no_trunc { name } else { ellipsis(&name, 15) }).collect();
     let volumes = container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume).count();
     let labels = &container.spec.config.labels;

@@ -5,6 +5,8 @@
 pub(crate) mod containers;
 pub(crate) mod disk;
 pub(crate) mod format;
+#[cfg(test)]
+mod golden;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod networks;
