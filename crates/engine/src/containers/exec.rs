@@ -108,7 +108,8 @@ impl Engine {
         crate::timings::mark("process planned");
         let launch = ExecLaunch {
             id: id.clone(),
-            process_json: process.to_string().into_bytes(),
+            process: process.to_string(),
+            terminal: exec.tty,
             stdin: exec.stdin,
             stdout: exec.output && !exec.detach,
             stderr: exec.output && !exec.detach && !exec.tty,

@@ -44,7 +44,7 @@ impl Engine {
             true => {
                 let mut client: Client = self.client(&row)?;
                 client.watch(Claim::No).doing(|| format!("cannot follow container {}", row.name))?;
-                Some(client.into_fd())
+                Some(client)
             }
             false => None,
         };
@@ -54,7 +54,7 @@ impl Engine {
             tail: options.tail,
             since: options.since.map(|stamp| stamp.as_nanosecond()),
             until: options.until.map(|stamp| stamp.as_nanosecond()),
-            follow: watched.as_ref().map(|fd| FollowUntil::Readable(fd.as_fd())),
+            follow: watched.as_ref().map(|client| FollowUntil::Readable(client.as_fd())),
         };
         log::read(&path, &read, each).doing(|| format!("cannot read the log of container {}", row.name))
     }
