@@ -57,9 +57,14 @@ pub(crate) fn random_name() -> String {
     hex::encode(bytes)
 }
 
+/// Takes or gives back the lock of an open file; waits if need be.
+pub(crate) fn lock(file: &File, operation: FlockOperation, path: &Path) -> Result<()> {
+    rustix::io::retry_on_intr(|| rustix::fs::flock(file, operation)).at("lock", path)
+}
+
 /// Tries to take the lock of an open file; `false` when somebody else holds it.
 pub(crate) fn try_lock(file: &File, path: &Path) -> Result<bool> {
-    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+    match rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(errno) => Err(errno).at("lock", path),

@@ -40,10 +40,10 @@ impl Store {
     pub fn lease(&self) -> Result<Lease> {
         let (gate, gate_path) = self.gate()?;
         let path = self.path("content/leases").join(random_name());
-        rustix::fs::flock(&gate, FlockOperation::LockShared).at("lock", &gate_path)?;
+        files::lock(&gate, FlockOperation::LockShared, &gate_path)?;
         let file = create(&path).at("create", &path)?;
         files::try_lock(&file, &path)?;
-        rustix::fs::flock(&gate, FlockOperation::Unlock).at("unlock", &gate_path)?;
+        files::lock(&gate, FlockOperation::Unlock, &gate_path)?;
         Ok(Lease { path, file, gate, gate_path })
     }
 
@@ -71,9 +71,9 @@ impl Lease {
             lines.push_str(digest.as_str());
             lines.push('\n');
         }
-        rustix::fs::flock(&self.gate, FlockOperation::LockShared).at("lock", &self.gate_path)?;
+        files::lock(&self.gate, FlockOperation::LockShared, &self.gate_path)?;
         let written = (&self.file).write_all(lines.as_bytes()).at("write", &self.path);
-        rustix::fs::flock(&self.gate, FlockOperation::Unlock).at("unlock", &self.gate_path)?;
+        files::lock(&self.gate, FlockOperation::Unlock, &self.gate_path)?;
         written
     }
 

@@ -68,7 +68,7 @@ impl Store {
     /// Begins a sweep: waits until nobody is just about to name something, then keeps everybody from it.
     pub fn begin_sweep(&self) -> Result<Sweep<'_>> {
         let (lock, path) = self.gate()?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive).at("lock", &path)?;
+        files::lock(&lock, FlockOperation::LockExclusive, &path)?;
         let mut sweep = Sweep {
             store: self,
             lock,

@@ -15,7 +15,7 @@ use super::pipe::{self, PipeWriter, is_gone};
 use super::{FetchOptions, LayerEvent, Progress, Stop};
 use crate::content::{Begun as BegunBlob, Ingest};
 use crate::error::{Error, Result};
-use crate::layers::{Begun, LayerMeta};
+use crate::layers::{Begun, LayerMeta, Origin};
 use crate::store::Store;
 use crate::tar::TarError;
 use crate::unpack::{Form, UnpackError, unpack};
@@ -37,6 +37,14 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// Makes sure that the layer is unpacked.
     pub(super) fn run(&self, layer: &LayerDescriptor, diff_id: &Digest) -> Result<LayerMeta> {
+        match self.attempt(layer, diff_id) {
+            // What the store had of the blob was damaged, perhaps by a power cut, and is removed: once more, from the source.
+            Err(Error::BlobNotFound { .. }) => self.attempt(layer, diff_id),
+            result => result,
+        }
+    }
+
+    fn attempt(&self, layer: &LayerDescriptor, diff_id: &Digest) -> Result<LayerMeta> {
         let blob = &layer.blob;
         self.progress.layer(&blob.digest, LayerEvent::Waiting { total: blob.size });
         let maker = match self.store.begin_layer(diff_id, &|| self.stop.is_set())? {
@@ -84,7 +92,9 @@ impl Job<'_> {
                 actual,
             });
         }
-        let meta = maker.publish(form, tar_size, unpacked)?;
+        let kept = self.store.has_blob(&blob.digest);
+        let origin = kept.then(|| Origin { digest: blob.digest.clone(), size: blob.size });
+        let meta = maker.publish(form, origin, tar_size, unpacked)?;
         self.progress.layer(&blob.digest, LayerEvent::Done);
         Ok(meta)
     }
@@ -98,8 +108,8 @@ impl Job<'_> {
         };
         match begun {
             Some(BegunBlob::Have) => feed.read_store(self.store.blob(&blob.digest)?)?,
-            Some(BegunBlob::New(ingest)) => feed.read_source(&mut Sink::Keep(ingest))?,
-            None => feed.read_source(&mut Sink::Hash(Sha256::new()))?,
+            Some(BegunBlob::New(ingest)) => feed.read_source(Sink::Keep(ingest))?,
+            None => feed.read_source(Sink::Hash(Sha256::new()))?,
         }
         let in_layer = |source| decompress_error(blob, source);
         let writer = feed.out.finish().map_err(in_layer)?;
@@ -128,50 +138,62 @@ impl Feed<'_> {
     fn read_store(&mut self, mut file: File) -> Result<()> {
         let mut buffer = vec![0; PIECE];
         let mut hasher = Sha256::new();
+        let mut taken = Ok(());
         loop {
             let length =
                 file.read(&mut buffer).map_err(|source| Error::Stream { action: "read a blob", source })?;
             if length == 0 {
-                let actual = Digest::from_sha256(hasher.finalize().into());
-                return self.verify(actual);
+                break;
             }
             hasher.update(&buffer[..length]);
-            self.take(&buffer[..length])?;
+            // After an error the rest is hashed still: it may be the blob that is wrong.
+            taken = taken.and_then(|()| self.take(&buffer[..length]));
+            if matches!(taken, Err(Error::Cancelled)) {
+                return taken;
+            }
+        }
+        if Digest::from_sha256(hasher.finalize().into()) == self.blob.digest {
+            return taken;
+        }
+        self.job.store.remove_blob(&self.blob.digest)?;
+        Err(self.damaged())
+    }
+
+    fn read_source(&mut self, mut sink: Sink) -> Result<()> {
+        let mut resumed = false;
+        let read = self.copy_source(&mut sink, &mut resumed);
+        match (sink, read) {
+            (Sink::Keep(ingest), Ok(())) => match ingest.commit(self.job.store, Some(&self.blob.digest)) {
+                Err(Error::DigestMismatch { .. }) if resumed => Err(self.damaged()),
+                committed => committed.map(drop),
+            },
+            (Sink::Keep(ingest), Err(Error::Unpack { .. })) if resumed => {
+                ingest.discard()?;
+                Err(self.damaged())
+            }
+            (Sink::Hash(hasher), Ok(())) => self.verify(Digest::from_sha256(hasher.finalize().into())),
+            (_, Err(error)) => Err(error),
         }
     }
 
-    fn read_source(&mut self, sink: &mut Sink) -> Result<()> {
+    fn copy_source(&mut self, sink: &mut Sink, resumed: &mut bool) -> Result<()> {
         let mut buffer = vec![0; PIECE];
-        let mut resumed = false;
         if let Sink::Keep(ingest) = sink {
             loop {
                 let length = ingest.read_earlier(&mut buffer)?;
                 if length == 0 {
                     break;
                 }
-                resumed = true;
+                *resumed = true;
                 self.take(&buffer[..length])?;
             }
         }
-        self.download(sink, &mut buffer)?;
-        match std::mem::replace(sink, Sink::Hash(Sha256::new())) {
-            Sink::Keep(ingest) => {
-                ingest.commit(self.job.store, Some(&self.blob.digest)).map(drop).map_err(|error| {
-                    // What an earlier attempt left may have been damaged by a power cut: another attempt starts afresh.
-                    match (resumed, error) {
-                        (true, Error::DigestMismatch { .. }) => Error::Source {
-                            digest: self.blob.digest.clone(),
-                            temporary: true,
-                            source:
-                                "what an interrupted attempt had left was damaged and is removed; try again"
-                                    .into(),
-                        },
-                        (_, error) => error,
-                    }
-                })
-            }
-            Sink::Hash(hasher) => self.verify(Digest::from_sha256(hasher.finalize().into())),
-        }
+        self.download(sink, &mut buffer)
+    }
+
+    /// What the store had of the blob was not right.
+    fn damaged(&self) -> Error {
+        Error::BlobNotFound { digest: self.blob.digest.clone() }
     }
 
     /// Reads the source to the blob's end, again from where it broke off after temporary errors.

@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use oci::manifest::{MAX_JSON, Manifest, parse_manifest};
+use oci::manifest::{LayerDescriptor, MAX_JSON, Manifest, OCI_LAYER, parse_manifest};
 use oci::{BlobDescriptor, Digest, ImageConfiguration, ImageSource, RawManifest};
 
 use crate::error::{Error, Result};
-use crate::layers::LayerMeta;
+use crate::layers::{LayerMeta, Origin};
 use crate::lease::{Lease, Leased};
+use crate::load::{StoreSource, synthesize};
 use crate::store::{LayerInfo, Store, StoredImage};
 use crate::unpack::UnpackOptions;
 
@@ -32,8 +33,8 @@ pub struct FetchOptions<'a> {
     pub parallel: usize,
     /// Keep the compressed blobs of layers, for `save` and push.
     pub keep_blobs: bool,
-    /// Sync the file system before the image counts as complete. Without it a power cut may cost the image, which is
-    /// then noticed ([`Error::LayerNotFound`]).
+    /// Sync the file system before the image counts as complete. Without it, layers are made again from their blobs after
+    /// the machine went down, unless [`Store::sync`] was called before.
     pub durable: bool,
     /// What to do after temporary errors.
     pub retry: Retry,
@@ -188,20 +189,28 @@ impl Store {
 
     /// Opens an image that is in the store, by the digest of its manifest.
     ///
-    /// Fails with [`Error::BlobNotFound`] or [`Error::LayerNotFound`] when a part of it was lost in a power cut.
+    /// What a power cut may have spoilt is made again from blobs; without them it fails with [`Error::BlobNotFound`] or
+    /// [`Error::LayerNotFound`].
     pub fn open_image(&self, manifest: &Digest) -> Result<StoredImage> {
         let bytes = self.read_blob(manifest, MAX_JSON)?;
         let parsed = parse_manifest(&bytes, None)?;
         let config_raw = self.read_blob(&parsed.config.digest, MAX_JSON)?;
         let config = ImageConfiguration::parse(&config_raw)?;
         let diff_ids = &config.rootfs.diff_ids;
-        let metas = diff_ids
-            .iter()
-            .map(|id| self.layer_meta(id)?.ok_or_else(|| Error::LayerNotFound { diff_id: id.clone() }))
-            .collect::<Result<Vec<_>>>()?;
+        let metas = diff_ids.iter().map(|id| self.intact_layer(id)).collect::<Result<Vec<_>>>()?;
         let layers = layer_infos(&parsed, diff_ids, &metas);
         let manifest = RawManifest { media_type: parsed.media_type, digest: manifest.clone(), bytes };
         Ok(StoredImage { id: parsed.config.digest, manifest, config_raw, config, layers })
+    }
+
+    /// Makes a layer again from the blob that it came from.
+    pub(crate) fn unpack_again(&self, diff_id: &Digest, origin: Origin) -> Result<LayerMeta> {
+        let media_type = OCI_LAYER.to_owned();
+        let blob = BlobDescriptor { media_type, digest: origin.digest, size: origin.size };
+        let source = StoreSource { store: self, manifest: synthesize(&blob, &[]) };
+        let (options, stop) = (FetchOptions::default(), Stop::new(None));
+        let job = Job { store: self, source: &source, options: &options, progress: &NoProgress, stop: &stop };
+        job.run(&LayerDescriptor { blob, foreign: false }, diff_id)
     }
 
     fn fetch_config(

@@ -181,14 +181,57 @@ fn root_a_layer_from_before_a_power_cut_is_made_again() {
     let image = MemoryImage::new(&layers(), gzip);
     let lease = store.lease().unwrap();
     let stored = store.fetch(&lease, &image, &options(), &NoProgress).unwrap();
-    let path = store.layer_path(&stored.layers[0].diff_id).join("meta.json");
-    let meta = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, meta.replace(crate::layers::boot(), "another boot")).unwrap();
+    let age = |index: usize| {
+        let path = store.layer_path(&stored.layers[index].diff_id).join("meta.json");
+        let meta = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, meta.replace(crate::layers::boot(), "another boot")).unwrap();
+        // What a power cut does: the file has its size, but not its data.
+        std::fs::write(path.with_file_name("diff").join("etc/name"), "\0\0\0\0\0").unwrap();
+    };
+    let snapshot = store.prepare_snapshot("s", &stored.diff_ids()).unwrap();
+    age(1);
+    let root = snapshot.mount(&MountOptions::default()).unwrap();
+    let name =
+        rustix::fs::openat(&root, "etc/name", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).unwrap();
+    assert_eq!(crate::testing::read_all(std::fs::File::from(name)), b"upper", "made again from its blob");
+    age(0);
+    store.remove_blob(&stored.layers[0].blob.digest).unwrap();
     assert!(matches!(store.open_image(&stored.manifest.digest), Err(Error::LayerNotFound { .. })));
+    assert!(matches!(snapshot.mount(&MountOptions::default()), Err(Error::LayerNotFound { .. })));
     store.fetch(&lease, &image, &options(), &NoProgress).unwrap();
     assert_eq!(store.sync().unwrap(), 2);
     assert_eq!(store.sync().unwrap(), 0);
     assert!(store.open_image(&stored.manifest.digest).is_ok());
+}
+
+#[test]
+fn root_damage_in_the_store_is_noticed_and_mended() {
+    if !is_root("root_damage_in_the_store_is_noticed_and_mended") {
+        return;
+    }
+    for whole in [true, false] {
+        let store = TestStore::new();
+        let lease = store.lease().unwrap();
+        let image = MemoryImage::new(&layers(), gzip);
+        let manifest = parse_manifest(&image.manifest.bytes, None).unwrap();
+        for layer in &manifest.layers {
+            let zeros = vec![0; usize::try_from(layer.blob.size).unwrap()];
+            let mut spoilt = image.blobs[&layer.blob.digest].clone();
+            let middle = spoilt.len() / 2;
+            spoilt[middle..].copy_from_slice(&zeros[middle..]);
+            match whole {
+                true => std::fs::write(store.blob_path(&layer.blob.digest), &spoilt).unwrap(),
+                false => {
+                    let path = store.path("content/ingest").join(layer.blob.digest.hex());
+                    std::fs::write(path, &spoilt[..spoilt.len() - 1]).unwrap();
+                }
+            }
+        }
+        let stored = store.fetch(&lease, &image, &options(), &NoProgress).unwrap();
+        for layer in &stored.layers {
+            store.read_blob(&layer.blob.digest, 1 << 30).unwrap();
+        }
+    }
 }
 
 /// Runs tests of this program once more, in a user namespace where 65,536 users exist.

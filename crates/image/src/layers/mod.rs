@@ -38,9 +38,18 @@ pub(crate) struct LayerMeta {
     /// The boot in which it was made; empty once it is synced.
     boot: String,
     pub(crate) form: Form,
+    /// The blob that it came from, if it was kept.
+    pub(crate) blob: Option<Origin>,
     /// Bytes of the archive, plain.
     pub(crate) tar_size: u64,
     pub(crate) unpacked: Unpacked,
+}
+
+/// Where a layer came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
 }
 
 /// What [`Store::begin_layer`] finds.
@@ -69,6 +78,28 @@ impl Store {
 
     /// Reads what is known of a layer; `None` when it is not there, or was lost in a power cut.
     pub(crate) fn layer_meta(&self, diff_id: &Digest) -> Result<Option<LayerMeta>> {
+        Ok(self.recorded_meta(diff_id)?.filter(|meta| meta.boot.is_empty() || meta.boot == boot()))
+    }
+
+    /// Makes sure that a layer can be used. One that may have suffered from a power cut is made again from its blob, which
+    /// is verified, when that was kept.
+    pub(crate) fn intact_layer(&self, diff_id: &Digest) -> Result<LayerMeta> {
+        if let Some(meta) = self.layer_meta(diff_id)? {
+            return Ok(meta);
+        }
+        let missing = || Error::LayerNotFound { diff_id: diff_id.clone() };
+        let origin = self.recorded_meta(diff_id)?.and_then(|meta| meta.blob).ok_or_else(missing)?;
+        if self.blob_size(&origin.digest) != Some(origin.size) {
+            return Err(missing());
+        }
+        self.unpack_again(diff_id, origin).map_err(|error| match error {
+            Error::BlobNotFound { .. } | Error::Source { .. } => missing(),
+            other => other,
+        })
+    }
+
+    /// Reads what was recorded of a layer, whether or not it can be trusted.
+    fn recorded_meta(&self, diff_id: &Digest) -> Result<Option<LayerMeta>> {
         let path = self.layer_path(diff_id).join("meta.json");
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -79,7 +110,7 @@ impl Store {
             let reason = format!("version {} is newer than this program", meta.version);
             return Err(Error::Damaged { path, reason });
         }
-        Ok((meta.boot.is_empty() || meta.boot == boot()).then_some(meta))
+        Ok(Some(meta))
     }
 
     /// Says whether the store has a layer, unpacked and whole.
@@ -153,8 +184,15 @@ impl LayerMaker {
     }
 
     /// Publishes the layer.
-    pub(crate) fn publish(mut self, form: Form, tar_size: u64, unpacked: Unpacked) -> Result<LayerMeta> {
-        let meta = LayerMeta { version: META_VERSION, boot: boot().to_owned(), form, tar_size, unpacked };
+    pub(crate) fn publish(
+        mut self,
+        form: Form,
+        blob: Option<Origin>,
+        tar_size: u64,
+        unpacked: Unpacked,
+    ) -> Result<LayerMeta> {
+        let meta =
+            LayerMeta { version: META_VERSION, boot: boot().to_owned(), form, blob, tar_size, unpacked };
         write_meta(&self.temporary.join("meta.json"), &meta)?;
         rustix::fs::rename(&self.temporary, &self.layer).at("publish", &self.layer)?;
         self.published = true;

@@ -25,6 +25,7 @@ pub use mount::{IdMap, MountOptions};
 /// A writable snapshot on top of layers.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    store: Store,
     key: String,
     path: PathBuf,
     /// Folders of the layers below, bottom first.
@@ -46,12 +47,12 @@ pub(crate) struct SnapshotMeta {
 impl Store {
     /// Makes a writable snapshot named `key` on top of the layers `diff_ids`, bottom first; none gives an empty root.
     ///
-    /// Waits while a sweep decides; so it must not be called between [`Store::begin_sweep`] and its end.
+    /// One that exists, but whose record a power cut has taken, is taken over as it is. Waits while a sweep decides; so it must not be called between [`Store::begin_sweep`] and its end.
     pub fn prepare_snapshot(&self, key: &str, diff_ids: &[Digest]) -> Result<Snapshot> {
         check_key(key)?;
         // Until the snapshot is there, a sweep would not know that its layers are used.
         let (gate, gate_path) = self.gate()?;
-        rustix::fs::flock(&gate, FlockOperation::LockShared).at("lock", &gate_path)?;
+        files::lock(&gate, FlockOperation::LockShared, &gate_path)?;
         let composed = self.compose(diff_ids)?;
         let temporary = self.path("snapshots/.tmp").join(format!("{key}-{}", random_name()));
         let meta = SnapshotMeta {
@@ -75,7 +76,11 @@ impl Store {
         });
         if let Err(error) = made {
             let _ = files::remove_tree(&temporary);
-            return Err(error);
+            let damaged = matches!(self.snapshot_meta(key), Ok(None) | Err(Error::Damaged { .. }));
+            return match error {
+                Error::SnapshotExists { .. } if damaged => self.repair_snapshot(key, diff_ids),
+                error => Err(error),
+            };
         }
         Ok(self.snapshot_of(key, path, meta))
     }
@@ -88,9 +93,8 @@ impl Store {
         Ok(self.snapshot_of(key, path, meta))
     }
 
-    /// Writes anew what is known of the snapshot `key`, for when [`Store::snapshot`] says that it is damaged: a power cut may
-    /// have taken the small file that holds it. The writable folder stays as it is.
-    pub fn repair_snapshot(&self, key: &str, diff_ids: &[Digest]) -> Result<Snapshot> {
+    /// Writes anew what is known of the snapshot `key`; its writable folder stays as it is.
+    fn repair_snapshot(&self, key: &str, diff_ids: &[Digest]) -> Result<Snapshot> {
         check_key(key)?;
         let path = self.path("snapshots").join(key);
         if !path.join("upper").is_dir() {
@@ -120,7 +124,8 @@ impl Store {
     }
 
     fn snapshot_of(&self, key: &str, path: PathBuf, meta: SnapshotMeta) -> Snapshot {
-        Snapshot { key: key.to_owned(), path, lowers: fix::folder_paths(self, &meta.folders), meta }
+        let lowers = fix::folder_paths(self, &meta.folders);
+        Snapshot { store: self.clone(), key: key.to_owned(), path, lowers, meta }
     }
 }
 

@@ -74,6 +74,9 @@ impl Snapshot {
         if !options.readonly {
             self.check_volatile(options.volatile)?;
         }
+        for diff_id in &self.meta.diff_ids {
+            self.store.intact_layer(diff_id)?;
+        }
         let plan = self.plan(options)?;
         let mounted = match &options.idmap {
             None => match plan.mount() {

@@ -102,10 +102,10 @@ fn root_a_damaged_snapshot_is_repaired() {
     std::fs::write(snapshot.upper().join("mine"), "1").unwrap();
     std::fs::write(snapshot.path.join("meta.json"), "").unwrap();
     assert!(matches!(store.snapshot("one"), Err(Error::Damaged { .. })));
-    store.repair_snapshot("one", &diff_ids).unwrap();
+    store.prepare_snapshot("one", &diff_ids).unwrap();
     let root = store.snapshot("one").unwrap().mount(&MountOptions::default()).unwrap();
     assert!(rustix::fs::statat(&root, "mine", AtFlags::empty()).is_ok());
-    assert!(matches!(store.repair_snapshot("two", &diff_ids), Err(Error::SnapshotNotFound { .. })));
+    assert!(matches!(store.prepare_snapshot("one", &diff_ids), Err(Error::SnapshotExists { .. })));
 }
 
 #[test]
