@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use super::error::is_permission;
 use super::folder::Folder;
 use super::plan::{Otherwise, Plan, Version, Write, plan};
-use super::{Error, Manager, OnMissing, Warning, devices};
+use super::{Error, Manager, OnMissing, Warning, devices, systemd};
 
 impl Manager {
     /// Sets the limits of a new group, and its device rules even where `resources` has none: a group without rules could
@@ -45,6 +45,9 @@ impl Manager {
         let steps = self.find_folders(&plan, &mut warnings)?;
         if let Some(limit) = plan.check_memory {
             self.check_memory(limit)?;
+        }
+        if let Some(unit) = &self.paths.unit {
+            systemd::update(unit, resources, version)?;
         }
         execute(&steps, &mut warnings)?;
         if let Some(rules) = rules {

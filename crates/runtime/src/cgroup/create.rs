@@ -12,6 +12,8 @@ use super::{CgroupPaths, Driver, Error, Group, Layout, Manager, Request, plan, s
 const ONLY_WHEN_ASKED: [&str; 7] = ["perf_event", "net_cls", "net_prio", "hugetlb", "rdma", "misc", "debug"];
 /// v2 controllers that are enabled for a container's group where the machine offers them.
 const V2_CONTROLLERS: [&str; 8] = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma", "misc"];
+/// How often the folders on the way are made again when somebody removes them.
+const TRIES: u32 = 8;
 /// The group into which processes are moved that stand in the way at the root of a nested hierarchy.
 const INNER: &str = "init";
 
@@ -118,10 +120,6 @@ impl Manager {
         }
         self.v1.push(Group { controllers: hierarchy.controllers.clone(), folder });
     }
-
-    pub(super) fn empty(paths: CgroupPaths) -> Self {
-        Self { paths, v1: Vec::new(), unified: None }
-    }
 }
 
 /// Returns whether a container joins this v1 hierarchy.
@@ -145,11 +143,7 @@ fn below_mount(hierarchy: &Hierarchy, path: &GroupPath, version2: bool) -> PathB
 fn make(hierarchy: &Hierarchy, below: &Path, made: &mut Made) -> Result<Folder, Error> {
     let root = open_mount(hierarchy)?;
     let path = || hierarchy.mount.join(below);
-    let result = match root.make_below(below) {
-        Err(Errno::NOENT) => make_way(hierarchy, &root, below).and_then(|()| root.make_below(below)),
-        other => other,
-    };
-    match result {
+    match make_all(hierarchy, &root, below) {
         Ok(()) => {
             let folder = root.open_below(below).map_err(|errno| Error::from_io("open", path(), errno))?;
             made.folders.push((root, below.to_owned()));
@@ -164,9 +158,35 @@ fn make(hierarchy: &Hierarchy, below: &Path, made: &mut Made) -> Result<Folder, 
     }
 }
 
-pub(super) fn open_mount(hierarchy: &Hierarchy) -> Result<Folder, Error> {
+/// Makes the folder `below` the hierarchy's mount where it is missing, ready for processes, and opens it.
+pub(super) fn ensure(hierarchy: &Hierarchy, below: &Path) -> Result<Folder, Error> {
+    let root = open_mount(hierarchy)?;
+    let fail = |errno| Error::from_io("create", hierarchy.mount.join(below), errno);
+    match make_all(hierarchy, &root, below) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(fail(errno)),
+    }
+    if hierarchy.controllers.iter().any(|name| name == "cpuset") {
+        inherit_cpuset(hierarchy, below)?;
+    }
+    root.open_below(below).map_err(fail)
+}
+
+fn open_mount(hierarchy: &Hierarchy) -> Result<Folder, Error> {
     let missing = || Error::Layout(format!("{:?} is not mounted any more", hierarchy.mount));
     Folder::open(&hierarchy.mount)?.ok_or_else(missing)
+}
+
+/// Makes the folder `below` and those on the way to it. Somebody may remove an empty one of those at the same moment.
+fn make_all(hierarchy: &Hierarchy, root: &Folder, below: &Path) -> Result<(), Errno> {
+    let mut result = root.make_below(below);
+    for _ in 0..TRIES {
+        if result != Err(Errno::NOENT) {
+            break;
+        }
+        result = make_way(hierarchy, root, below).and_then(|()| root.make_below(below));
+    }
+    result
 }
 
 /// Makes the folders above `below`. They stay: other containers share them.

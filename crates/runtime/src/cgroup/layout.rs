@@ -131,7 +131,7 @@ fn unescape(text: &str) -> String {
 
 /// Returns the controllers of a v1 mount: those of the line of `/proc/self/cgroup` that shares one with its options.
 fn controllers_of(groups: &str, options: &[String]) -> Vec<String> {
-    let lines = groups.lines().filter_map(|line| line.splitn(3, ':').nth(1));
+    let lines = groups.lines().filter_map(|line| line.split(':').nth(1));
     let named = lines.filter(|controllers| !controllers.is_empty());
     let mut named = named.map(|controllers| controllers.split(',').map(str::to_owned).collect::<Vec<_>>());
     named.find(|controllers| controllers.iter().any(|name| options.contains(name))).unwrap_or_default()

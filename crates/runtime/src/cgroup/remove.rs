@@ -21,14 +21,13 @@ impl Manager {
     pub fn delete(&self, patience: Duration) -> Result<(), Error> {
         let start = Instant::now();
         let mut first = None;
+        if let Some(unit) = &self.paths.unit {
+            systemd::stop(unit);
+        }
         for folder in self.folders() {
             if let Err(error) = remove(folder.path(), start, patience) {
                 first.get_or_insert(error);
             }
-        }
-        if let Some(unit) = &self.paths.unit {
-            // systemd removes a scope by itself when it is empty; a failed one stays until it is told.
-            systemd::stop(unit);
         }
         first.map_or(Ok(()), Err)
     }
