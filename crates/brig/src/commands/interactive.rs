@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use engine::containers::interact::{self, DEFAULT_DETACH_KEYS, InteractOptions, Outcome};
 use engine::containers::{ExitRecord, Session};
 
+use crate::error::Silent;
 use crate::ui;
 
 /// How a session is joined with the caller's terminal.
@@ -21,10 +22,11 @@ pub(crate) struct Joining<'a> {
     pub(crate) sig_proxy: bool,
 }
 
-/// Refuses `-t` with an input that is no terminal, before anything is made.
+/// Refuses `-t` with an input that is no terminal, before anything is made. Exit code 1 for every command, as in Docker.
 pub(crate) fn check_terminal(stdin: bool, tty: bool) -> Result<()> {
     if stdin && tty && !ui::stdin_is_terminal() {
-        bail!("the input device is not a TTY");
+        ui::note("brig: the input device is not a TTY");
+        bail!(Silent(1));
     }
     Ok(())
 }
