@@ -501,8 +501,7 @@ fn spawn(
     }
     let enter = || {
         for (kind, namespace) in &namespaces.first {
-            rustix::thread::move_into_link_name_space(namespace.as_fd(), None)
-                .doing(|| format!("join the {kind} namespace"))?;
+            init::namespaces::enter(*kind, namespace.as_fd())?;
         }
         Ok(())
     };

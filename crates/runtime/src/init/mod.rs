@@ -8,7 +8,7 @@ mod copy_up;
 mod cover;
 pub(crate) mod finish;
 mod mounts;
-mod namespaces;
+pub(crate) mod namespaces;
 mod nodes;
 mod reaper;
 mod rootfs;
