@@ -85,6 +85,11 @@ impl Database {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
             )
             .sql("choose the journal")?;
+        // The last one to close would copy the journal over and sync, which every short command would wait for; writers
+        // do that when the journal has grown.
+        connection
+            .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .sql("keep the journal at the end")?;
         let database = Self { connection };
         let version = database.version()?;
         if version > SCHEMA_VERSION {
@@ -131,6 +136,14 @@ impl Database {
             .prepare_cached("SELECT value FROM settings WHERE key = ?1")
             .and_then(|mut query| query.query_row([key], |row| row.get(0)).optional())
             .sql("read a setting")
+    }
+
+    /// Replaces a setting that is still `old`; returns what it is now.
+    pub(crate) fn change_setting(&self, key: &str, old: &str, new: &str) -> Result<String> {
+        self.write("change a setting", |tx| {
+            tx.execute("UPDATE settings SET value = ?3 WHERE key = ?1 AND value = ?2", [key, old, new])?;
+            tx.query_row("SELECT value FROM settings WHERE key = ?1", [key], |row| row.get(0))
+        })
     }
 
     /// Sets a setting unless it is set already; returns what it is now.

@@ -26,6 +26,8 @@ const POOLS: [(Ipv4Addr, u8); 3] = [
 ];
 /// 4,094 containers on one bridge.
 const SUBNET_LENGTH: u8 = 20;
+/// Where the chosen subnet is kept.
+const SUBNET_SETTING: &str = "bridge.subnet";
 /// Name of the default network.
 pub const BRIDGE: &str = "bridge";
 
@@ -83,26 +85,12 @@ impl Engine {
     /// The default bridge: its subnet is chosen once and kept.
     pub(crate) fn bridge(&self) -> Result<BridgeConfig> {
         let settings = &self.config().network;
-        let kept = match &settings.subnet {
-            Some(text) => Some(text.clone()),
-            None => self.db()?.setting("bridge.subnet")?,
-        };
-        let text = match kept {
-            Some(text) => text,
-            None => {
-                let routes = network::host_routes().doing(|| "cannot read the host's routes".to_owned())?;
-                let (ip, length) =
-                    ipam::choose_subnet(&POOLS, SUBNET_LENGTH, &routes, &[]).ok_or_else(|| {
-                        Error::Unavailable(
-                            "every private network is in use on this host; set [network] subnet in brig.toml"
-                                .to_owned(),
-                        )
-                    })?;
-                self.db()?.setting_once("bridge.subnet", &format!("{ip}/{length}"))?
-            }
+        let (name, _) = self.network_names();
+        let text = match &settings.subnet {
+            Some(text) => text.clone(),
+            None => self.bridge_subnet(&name)?,
         };
         let subnet4 = parse_subnet(&text)?;
-        let (name, _) = self.network_names();
         let subnet6 =
             (settings.ipv6 && network::ipv6_available()).then(|| ipam::ula_subnet(&format!("{text} {name}")));
         Ok(BridgeConfig {
@@ -115,6 +103,40 @@ impl Engine {
             masquerade: true,
             icc: true,
         })
+    }
+
+    /// The subnet that was chosen for the bridge `name`; another one when the bridge is not there yet and somebody else
+    /// (a VPN, another engine) took that network meanwhile.
+    fn bridge_subnet(&self, name: &str) -> Result<String> {
+        let kept = self.db()?.setting(SUBNET_SETTING)?;
+        let exists = Path::new("/sys/class/net").join(name).exists();
+        if let (Some(text), true) = (&kept, exists) {
+            return Ok(text.clone());
+        }
+        let routes = network::host_routes().doing(|| "cannot read the host's routes".to_owned())?;
+        let mut pools = POOLS.to_vec();
+        if !self.roots().is_default() {
+            // Engines on other roots look at another place first, so that two that begin at once do not meet.
+            let digest = Digest::of(name.as_bytes());
+            let place =
+                u32::from_str_radix(&digest.hex()[..3], 16).unwrap_or(0) % (1 << (SUBNET_LENGTH - 10));
+            let own = Ipv4Addr::from_bits(POOLS[1].0.to_bits() | (place << (32 - SUBNET_LENGTH)));
+            pools.insert(0, (own, SUBNET_LENGTH));
+        }
+        if let Some(text) = &kept {
+            pools.insert(0, parse_subnet(text)?);
+        }
+        let (ip, length) = ipam::choose_subnet(&pools, SUBNET_LENGTH, &routes, &[]).ok_or_else(|| {
+            Error::Unavailable(
+                "every private network is in use on this host; set [network] subnet in brig.toml".to_owned(),
+            )
+        })?;
+        let text = format!("{ip}/{length}");
+        match kept {
+            Some(old) if old == text => Ok(text),
+            Some(old) => self.db()?.change_setting(SUBNET_SETTING, &old, &text),
+            None => self.db()?.setting_once(SUBNET_SETTING, &text),
+        }
     }
 
     /// Gives a container its namespace, its address and its ports; nothing is on the wire yet.

@@ -103,8 +103,15 @@ impl Monitor<'_> {
             (Target::Exec(number), message) => self.on_exec_message(number, message),
             (Target::Init, Message::Made(made)) => self.on_made(made),
             (Target::Init, Message::Started) => self.on_started(),
-            (Target::Init, Message::Refused(failure)) => self.on_refused(failure),
+            (Target::Init, Message::Refused(failure)) if self.is_unfinished() => self.on_refused(failure),
+            // The end of one whose work is done: the container runs.
+            (Target::Init, Message::Refused(failure)) => self.forget_creator(target, Some(Message::Refused(failure))),
         }
+    }
+
+    /// Whether the container does not run yet.
+    fn is_unfinished(&self) -> bool {
+        matches!(self.phase, Phase::Creating | Phase::Created | Phase::Starting)
     }
 
     /// A creator has ended: what it said last is looked at before it is forgotten.
@@ -127,7 +134,7 @@ impl Monitor<'_> {
         self.poller.remove(&link.socket);
         self.poller.remove(&link.pidfd);
         wait_child(&link.pidfd);
-        let unfinished = matches!(self.phase, Phase::Creating | Phase::Created | Phase::Starting);
+        let unfinished = self.is_unfinished();
         match (target, last) {
             (Target::Exec(number), last) => {
                 if self.execs.get(number).is_some_and(|exec| exec.process.pidfd.is_none())
@@ -232,7 +239,7 @@ impl Monitor<'_> {
     }
 
     fn undo_because(&mut self, why: Undo) {
-        if !matches!(self.phase, Phase::Creating | Phase::Created | Phase::Starting) {
+        if !self.is_unfinished() {
             return;
         }
         self.undo.get_or_insert(why);
