@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
-use crate::manifest::{MAX_JSON, MAX_LAYERS};
+use crate::manifest::{InvalidManifest, MAX_LAYERS, check_size};
 use crate::platform::Platform;
 
 /// The configuration document of an image; its digest is the image's id.
@@ -166,12 +166,9 @@ pub struct History {
 /// Why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidConfig {
-    /// It is larger than [`MAX_JSON`].
-    #[error("the image configuration has {size} bytes, more than the limit of {MAX_JSON}")]
-    TooLarge {
-        /// Its size, in bytes.
-        size: u64,
-    },
+    /// It is too large.
+    #[error("the image configuration is too large")]
+    TooLarge(#[source] InvalidManifest),
     /// It is no JSON, or a field has the wrong type.
     #[error("the image configuration is malformed: {reason}")]
     Json {
@@ -197,9 +194,7 @@ impl ImageConfiguration {
     ///
     /// Source: image-spec `config.md`; moby's `image/spec/specs-go/v1`.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidConfig> {
-        if bytes.len() as u64 > MAX_JSON {
-            return Err(InvalidConfig::TooLarge { size: bytes.len() as u64 });
-        }
+        check_size(bytes).map_err(InvalidConfig::TooLarge)?;
         let parsed: Self = serde_json::from_slice(bytes)
             .map_err(|error| InvalidConfig::Json { reason: error.to_string() })?;
         if parsed.rootfs.kind != "layers" {
@@ -280,6 +275,8 @@ mod tests {
         ] {
             assert!(ImageConfiguration::parse(text.as_bytes()).is_err(), "{text}");
         }
+        let bomb = format!(r#"{{"rootfs":{{"type":"layers"}},"history":[{}{{}}]}}"#, "{},".repeat(1_000_000));
+        assert!(matches!(ImageConfiguration::parse(bomb.as_bytes()), Err(InvalidConfig::TooLarge(_))));
         let deep = "[".repeat(100_000);
         assert!(ImageConfiguration::parse(deep.as_bytes()).is_err());
     }

@@ -18,6 +18,10 @@ pub const MAX_LAYERS: usize = 499;
 /// The most entries of one index.
 pub const MAX_ENTRIES: usize = 4096;
 
+/// The most elements of one document: what a parser makes of each is larger than its text, so the size alone is no limit
+/// for memory.
+pub const MAX_ELEMENTS: usize = 100_000;
+
 /// image-spec manifest.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// image-spec index.
@@ -170,9 +174,7 @@ pub enum InvalidManifest {
 ///
 /// Source: image-spec `manifest.md`, `image-index.md`.
 pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Document, InvalidManifest> {
-    if bytes.len() as u64 > MAX_JSON {
-        return Err(InvalidManifest::TooLarge { size: bytes.len() as u64 });
-    }
+    check_size(bytes)?;
     let raw: RawDocument =
         serde_json::from_slice(bytes).map_err(|error| InvalidManifest::Json { reason: error.to_string() })?;
     if raw.schema_version != 2 || raw.fs_layers.is_some() {
@@ -187,6 +189,16 @@ pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Document, Invalid
         (true, false, false) => index_of(raw, media_type).map(Document::Index),
         (false, ..) => manifest_of(raw, media_type).map(Document::Manifest),
     }
+}
+
+/// Refuses a JSON document that is too large to parse in little memory.
+pub fn check_size(bytes: &[u8]) -> Result<(), InvalidManifest> {
+    if bytes.len() as u64 > MAX_JSON {
+        return Err(InvalidManifest::TooLarge { size: bytes.len() as u64 });
+    }
+    // Elements are parted by commas; those in texts count too, which does no harm.
+    let count = bytes.iter().filter(|byte| **byte == b',').count();
+    check_count("elements", count, MAX_ELEMENTS)
 }
 
 /// Reads a manifest; an index is refused.
@@ -398,6 +410,8 @@ mod tests {
         many["layers"] = json!(vec![descriptor(OCI_LAYER); 500]);
         assert!(check(&many, None).unwrap_err().contains("limit of 499"));
         assert!(parse(&vec![b' '; (MAX_JSON + 1) as usize], None).unwrap_err().to_string().contains("limit"));
+        let many = format!(r#"{{"schemaVersion":2,"history":[{}{{}}]}}"#, "{},".repeat(MAX_ELEMENTS));
+        assert!(parse(many.as_bytes(), None).unwrap_err().to_string().contains("limit of 100000"));
         let mut chart = manifest();
         chart["config"]["mediaType"] = json!("application/vnd.cncf.helm.config.v1+json");
         let Ok(Document::Manifest(chart)) = check(&chart, None) else { panic!() };

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use oci::manifest::{Document, Index, IndexEntry, OCI_CONFIG, parse, parse_manifest, select_platform};
+use oci::manifest::{
+    Document, Index, IndexEntry, OCI_CONFIG, check_size, parse, parse_manifest, select_platform,
+};
 use oci::{BlobDescriptor, Digest, Platform, RawManifest};
 use serde::Deserialize;
 
@@ -63,6 +65,7 @@ pub(super) fn images(contents: &dyn Contents, platforms: &[Platform]) -> Result<
 
 fn docker_entries(contents: &dyn Contents) -> Result<Vec<DockerEntry>> {
     let bytes = contents.read("manifest.json", TABLE_MAX)?;
+    check_size(&bytes)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Error::Archive { reason: format!("\"manifest.json\" is malformed: {error}") })
 }

@@ -1,6 +1,6 @@
 //! Making one member after the other.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -26,8 +26,10 @@ pub(super) struct Unpacker<'a> {
     form: Form,
     options: &'a UnpackOptions,
     done: Unpacked,
-    implicit: HashSet<Vec<u8>>,
-    /// Bytes of `implicit` and `done.links`, for the limit.
+    implicit: BTreeSet<Vec<u8>>,
+    /// Links to lower layers by name: their turn, and the target.
+    links: BTreeMap<Vec<u8>, (u64, Vec<u8>)>,
+    /// Bytes of `implicit` and `links` ever, for the limit.
     deferred: usize,
     /// The path of the member at hand, clean.
     path: Vec<u8>,
@@ -55,7 +57,8 @@ impl<'a> Unpacker<'a> {
             form,
             options,
             done: Unpacked::default(),
-            implicit: HashSet::new(),
+            implicit: BTreeSet::new(),
+            links: BTreeMap::new(),
             deferred: 0,
             path: Vec::with_capacity(4096),
             target: Vec::new(),
@@ -81,7 +84,9 @@ impl<'a> Unpacker<'a> {
         self.folders.finish().map_err(|e| io("set the time of", b"/", e))?;
         let mut done = self.done;
         done.implicit = self.implicit.into_iter().collect();
-        done.implicit.sort();
+        let mut links: Vec<_> = self.links.into_iter().collect();
+        links.sort_by_key(|(_, (turn, _))| *turn);
+        done.links = links.into_iter().map(|(name, (_, target))| LowerLink { name, target }).collect();
         Ok(done)
     }
 
@@ -99,8 +104,9 @@ impl<'a> Unpacker<'a> {
             }
             Target::Member(folder, name) => {
                 self.enter(folder)?;
-                if !self.done.links.is_empty() {
-                    self.forget_link(name);
+                if !self.links.is_empty() {
+                    // A later member of the same name takes the place of a link to a lower layer.
+                    self.links.remove(&self.full(name));
                 }
                 match entry.kind {
                     Kind::File => self.file(name, entry, reader),
@@ -270,14 +276,8 @@ impl<'a> Unpacker<'a> {
     fn link_to_lower(&mut self, name: Vec<u8>, target: &[u8]) -> Done {
         self.deferred += name.len() + target.len() + 64;
         self.check_deferred()?;
-        self.done.links.push(LowerLink { name, target: target.to_owned() });
+        self.links.insert(name, (self.done.entries, target.to_owned()));
         Ok(())
-    }
-
-    /// A later member of the same name takes the place of a link to a lower layer.
-    fn forget_link(&mut self, name: &[u8]) {
-        let full = self.full(name);
-        self.done.links.retain(|link| link.name != full);
     }
 
     fn whiteout(&mut self, name: &[u8]) -> rustix::io::Result<()> {
@@ -318,12 +318,20 @@ impl<'a> Unpacker<'a> {
         Ok(made)
     }
 
+    /// Forgets what was noted of a folder that is replaced.
     fn forget_below(&mut self, name: &[u8]) {
-        let mut prefix = self.full(name);
-        self.implicit.remove(&prefix);
-        prefix.push(b'/');
-        self.implicit.retain(|path| !path.starts_with(&prefix));
-        self.done.links.retain(|link| !link.name.starts_with(&prefix));
+        let folder = self.full(name);
+        self.implicit.remove(&folder);
+        // All paths below it lie between `folder/` and `folder0`, as 0 follows the slash.
+        let (from, to) = ([&folder, &b"/"[..]].concat(), [&folder, &b"0"[..]].concat());
+        let below: Vec<_> = self.implicit.range(from.clone()..to.clone()).cloned().collect();
+        for path in below {
+            self.implicit.remove(&path);
+        }
+        let below: Vec<_> = self.links.range(from..to).map(|(name, _)| name.clone()).collect();
+        for name in below {
+            self.links.remove(&name);
+        }
     }
 
     /// Sets owner, mode and attributes of an open file; `again` when it did not get the given mode and our owner.
