@@ -25,7 +25,7 @@ pub(crate) fn command(entry: &Entry) -> Command {
     if h_is_free {
         help = help.short('h');
     }
-    command.arg(help.hide(true)).args(entry.refused.iter().map(|flag| refused(flag)))
+    command.arg(help.hide(true))
 }
 
 /// Gives one argument Docker's habits: what follows a flag that wants a value is that value, whatever it looks like.
@@ -49,17 +49,6 @@ fn boolean(arg: Arg) -> Arg {
             docker_types::mount::parse_bool(text)
                 .ok_or_else(|| format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))
         }))
-}
-
-/// A flag that is known and not supported: `name` takes a value, `name!` does not.
-fn refused(flag: &'static str) -> Arg {
-    let name = flag.trim_end_matches('!');
-    let arg = Arg::new(flag).long(name).hide(true).action(ArgAction::Append);
-    if flag.ends_with('!') {
-        arg.num_args(0..=1).require_equals(true).default_missing_value("true")
-    } else {
-        arg.num_args(1).allow_hyphen_values(true)
-    }
 }
 
 /// Says whether the arguments ask for help before anything else is wanted.
@@ -86,20 +75,27 @@ pub(crate) fn parse(entry: &Entry, name: &str, args: Vec<OsString>) -> Result<Ar
     let matches = match parser.try_get_matches_from_mut(words) {
         Ok(matches) => matches,
         Err(error) => {
+            if let Some(flag) = refused_flag(&error, entry) {
+                let message = format!("--{flag} is not supported yet");
+                return Err(UsageError { usage: String::new(), ..wrong(message) }.into());
+            }
             let mut fault = wrong(explain(&error, &parser, name));
             // Docker's code for a wrong flag is 125 for every command, and 1 for a wrong number of arguments.
             fault.code = if fault.message.starts_with(&format!("'{name}' ")) { 1 } else { 125 };
             return Err(fault.into());
         }
     };
-    for flag in entry.refused {
-        if matches.contains_id(flag) {
-            let mut fault = wrong(format!("--{} is not supported yet", flag.trim_end_matches('!')));
-            fault.usage.clear();
-            return Err(fault.into());
-        }
-    }
     Ok(matches)
+}
+
+/// Returns the flag that stopped the parser when it is one that is known and refused.
+fn refused_flag<'a>(error: &'a clap::Error, entry: &Entry) -> Option<&'a str> {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(arg)) if error.kind() == ErrorKind::UnknownArgument => {
+            arg.strip_prefix("--").filter(|flag| entry.refused.contains(flag))
+        }
+        _ => None,
+    }
 }
 
 /// Returns the usage line: `brig run [OPTIONS] IMAGE [COMMAND] [ARG...]`.

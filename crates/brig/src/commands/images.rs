@@ -21,7 +21,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paths: &[&["image", "ls"], &["image", "list"], &["images"]],
     usage: "[OPTIONS] [REPOSITORY[:TAG]]",
     about: "List images",
-    refused: &["tree!"],
+    refused: &["tree"],
     ..Entry::of::<Args>()
 };
 

@@ -18,7 +18,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paths: &[&["logs"], &["container", "logs"]],
     usage: "[OPTIONS] CONTAINER",
     about: "Show what a container wrote",
-    refused: &["details!"],
+    refused: &["details"],
     ..Entry::of::<Args>()
 };
 

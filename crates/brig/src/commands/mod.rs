@@ -78,7 +78,7 @@ pub(crate) struct Entry {
     pub(crate) run: fn(&Ui, &Context, &ArgMatches) -> Result<ExitCode>,
     /// How failures become exit codes.
     pub(crate) codes: Codes,
-    /// Flags that are known and refused; a `!` marks those without a value.
+    /// Flags that are known and refused.
     pub(crate) refused: &'static [&'static str],
     /// Whether the first word that is no flag ends the flags (`run`, `exec`).
     pub(crate) stops_at_first_word: bool,

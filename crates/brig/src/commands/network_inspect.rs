@@ -13,7 +13,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paths: &[&["network", "inspect"]],
     usage: "[OPTIONS] NETWORK [NETWORK...]",
     about: "Show all that is known of networks",
-    refused: &["verbose!"],
+    refused: &["verbose"],
     ..Entry::of::<Args>()
 };
 

@@ -15,7 +15,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paths: &[&["image", "pull"], &["pull"]],
     usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
     about: "Fetch an image from a registry",
-    refused: &["all-tags!", "disable-content-trust!"],
+    refused: &["all-tags", "disable-content-trust"],
     ..Entry::of::<Args>()
 };
 

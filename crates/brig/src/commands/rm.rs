@@ -15,7 +15,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paths: &[&["container", "rm"], &["container", "remove"], &["rm"]],
     usage: "[OPTIONS] CONTAINER [CONTAINER...]",
     about: "Remove containers",
-    refused: &["link!"],
+    refused: &["link"],
     ..Entry::of::<Args>()
 };
 

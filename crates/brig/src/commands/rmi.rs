@@ -15,7 +15,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paths: &[&["image", "rm"], &["image", "remove"], &["rmi"]],
     usage: "[OPTIONS] IMAGE [IMAGE...]",
     about: "Remove images",
-    refused: &["no-prune!", "platform"],
+    refused: &["no-prune", "platform"],
     ..Entry::of::<Args>()
 };
 

@@ -15,7 +15,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paths: &[&["volume", "ls"], &["volume", "list"]],
     usage: "[OPTIONS]",
     about: "List volumes",
-    refused: &["cluster!"],
+    refused: &["cluster"],
     ..Entry::of::<Args>()
 };
 

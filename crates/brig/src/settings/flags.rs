@@ -8,11 +8,11 @@ use docker_types::host::NetworkFlag;
 use docker_types::{device, host, limits, mount, policy, security, size};
 use engine::containers::PullPolicy;
 
-/// Flags that are known and refused; a `!` marks those without a value.
+/// Flags that are known and refused.
 pub(crate) const REFUSED: &[&str] = &[
     "cpu-count",
     "cpu-percent",
-    "disable-content-trust!",
+    "disable-content-trust",
     "gpus",
     "health-cmd",
     "health-interval",
@@ -30,7 +30,7 @@ pub(crate) const REFUSED: &[&str] = &[
     "net-alias",
     "runtime",
     "storage-opt",
-    "use-api-socket!",
+    "use-api-socket",
     "volume-driver",
 ];
 
