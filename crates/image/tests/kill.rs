@@ -1,4 +1,5 @@
 //! A fetch that is killed at any point leaves nothing unowned, and the next one goes on.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};

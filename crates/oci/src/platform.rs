@@ -131,7 +131,7 @@ impl FromStr for Platform {
                 && w.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         };
         let parts: Vec<&str> = text.split('/').collect();
-        if !parts.iter().all(|part| word(part)) {
+        if !parts.iter().all(word) {
             return Err(invalid());
         }
         match parts.as_slice() {

@@ -1,13 +1,15 @@
 //! What a layer needs from the layers below it.
 //!
-//! A layer is unpacked once, alone. Two things then depend on what it is put on:
+//! A layer is unpacked once, alone. Three things then depend on what it is put on:
 //!
 //! - A folder that its archive leaves out was made as root's with mode 0755; overlayfs would show these attributes in
 //!   place of the lower folder's.
+//! - What stands in such a folder may belong behind a link of a lower layer: `lib/x` on an image whose `lib` is a link
+//!   to `usr/lib` means `usr/lib/x`. (Unpackers that see all layers at once do it so.)
 //! - A hard link may name a file of a lower layer.
 //!
-//! For both a small *fix* layer is made above it, keyed by the ChainID of the stack up to it: folders with the lower ones'
-//! attributes, and hard links to the lower layers' own files. No data is copied. Most layers need none.
+//! For these a small *fix* layer is made above it, keyed by the ChainID of the stack up to it: folders with the lower ones'
+//! attributes, and hard links to the layers' own files. No data is copied. Most layers need none.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +25,7 @@ use super::{LayerMeta, random_name};
 use crate::error::{At as _, Error, Result};
 use crate::files;
 use crate::store::Store;
-use crate::unpack::{Form, UnpackError, Unpacked, list_xattrs};
+use crate::unpack::{Form, UnpackError, Unpacked, list_xattrs, set_opaque};
 
 /// The folders that stand for a stack of layers: names below `layers/`, bottom first.
 #[derive(Debug)]
@@ -119,14 +121,17 @@ fn depends_on_lower(unpacked: &Unpacked, index: usize) -> bool {
 fn fill(folder: &Path, diff_id: &Digest, lower: &Stack, layer: &OwnedFd, meta: &LayerMeta) -> Result<()> {
     let diff = folder.join("diff");
     let fixes = plan(lower, layer, meta).at("compare layers for", folder)?;
-    if fixes.is_empty() && meta.unpacked.links.is_empty() {
+    if fixes.folders.is_empty() && fixes.behind_links.is_empty() && meta.unpacked.links.is_empty() {
         let none = folder.join("none");
         return std::fs::write(&none, b"").at("write", &none);
     }
     files::ensure_dir(&diff, Mode::from_raw_mode(0o755))?;
     let fix = Fix { lower, layer, meta, root: files::open_dir(&diff).at("open", &diff)?.into() };
-    for path in &fixes {
+    for path in &fixes.folders {
         fix.folder(path).at("fix folders in", &diff)?;
+    }
+    for (path, target) in &fixes.behind_links {
+        fix.behind_link(path, target).at("fix links in", &diff)?;
     }
     for link in &meta.unpacked.links {
         let refused = |reason| Error::Unpack {
@@ -142,17 +147,35 @@ fn fill(folder: &Path, diff_id: &Digest, lower: &Stack, layer: &OwnedFd, meta: &
     fix.times().at("set times in", &diff)
 }
 
-/// Lists the folders whose attributes must be the lower ones'.
-fn plan(lower: &Stack, layer: &OwnedFd, meta: &LayerMeta) -> rustix::io::Result<Vec<Vec<u8>>> {
-    let mut fixes = Vec::new();
+/// What is to be fixed, besides hard links.
+#[derive(Debug, Default)]
+struct Fixes {
+    /// Folders whose attributes must be the lower ones'.
+    folders: Vec<Vec<u8>>,
+    /// Folders that stand in place of a lower layer's link, and the folder that the link leads to.
+    behind_links: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+fn plan(lower: &Stack, layer: &OwnedFd, meta: &LayerMeta) -> rustix::io::Result<Fixes> {
+    let mut fixes = Fixes::default();
     let root = (!meta.unpacked.has_root).then_some(Vec::new());
     for path in root.iter().chain(&meta.unpacked.implicit) {
         let Some(found) = lower.lookup(path)? else { continue };
-        if found.kind() == FileType::Directory
-            && shows_through(layer, path, meta.form)?
-            && !same_attributes(&found, path, layer, meta.form)?
-        {
-            fixes.push(path.clone());
+        if !shows_through(layer, path, meta.form)? {
+            continue;
+        }
+        match found.kind() {
+            FileType::Directory if !same_attributes(&found, path, layer, meta.form)? => {
+                fixes.folders.push(path.clone());
+            }
+            FileType::Symlink => {
+                let target = parent_of(&lower.resolve_parents(&join(path, b"x"))?).to_vec();
+                let leads_to = lower.lookup(&target)?.map(|found| found.kind());
+                if leads_to == Some(FileType::Directory) && !target.starts_with(path) {
+                    fixes.behind_links.push((path.clone(), target));
+                }
+            }
+            _ => {}
         }
     }
     Ok(fixes)
@@ -219,14 +242,70 @@ impl Fix<'_> {
         rustix::fs::linkat(&from, last(&target), &folder, last(name), AtFlags::empty())
     }
 
+    /// Shows the lower layer's link `path` again, and what the layer has in its place in `target`, where the link leads.
+    fn behind_link(&self, path: &[u8], target: &[u8]) -> rustix::io::Result<()> {
+        let link = self.lower.lookup(path)?.ok_or(Errno::NOENT)?;
+        let parent = self.folder(parent_of(path))?;
+        rustix::fs::linkat(&link.folder, last(path), &parent, last(path), AtFlags::empty())?;
+        self.merge(&open_path(self.layer, path)?, path, target)?;
+        // What was made in them changed the folders' times.
+        self.folder(target)?;
+        self.folder(parent_of(path)).map(drop)
+    }
+
+    fn merge(&self, from: &OwnedFd, path: &[u8], target: &[u8]) -> rustix::io::Result<()> {
+        let to = self.folder(target)?;
+        for entry in rustix::fs::Dir::read_from(from)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let (below, target) = (join(path, name), join(target, name));
+            match open_below(from, name) {
+                Ok(folder) => {
+                    self.merge(&folder, &below, &target)?;
+                    self.copy_own(&folder, &below, &target)?;
+                }
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    rustix::fs::linkat(from, name, &to, name, AtFlags::empty())?;
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a folder that was moved behind a link its own attributes, unless the archive left it out.
+    fn copy_own(&self, folder: &OwnedFd, path: &[u8], target: &[u8]) -> rustix::io::Result<()> {
+        let to = open_path(&self.root, target)?;
+        if is_opaque(folder, self.meta.form) {
+            set_opaque(&to, self.meta.form)?;
+        } else if self.is_implicit(path) && self.lower.lookup(target)?.is_some() {
+            return Ok(());
+        }
+        self.copy_from(folder, &to)
+    }
+
+    fn is_implicit(&self, path: &[u8]) -> bool {
+        self.meta.unpacked.implicit.binary_search_by(|implicit| implicit.as_slice().cmp(path)).is_ok()
+    }
+
     fn copy_attributes(&self, path: &[u8], to: &OwnedFd) -> rustix::io::Result<()> {
-        let from = self.attributes_of(path)?;
-        let stat = rustix::fs::fstat(&from)?;
+        match self.attributes_of(path) {
+            // A folder that only stands behind a link so far; `copy_own` follows.
+            Err(Errno::NOENT) => Ok(()),
+            from => self.copy_from(&from?, to),
+        }
+    }
+
+    fn copy_from(&self, from: &OwnedFd, to: &OwnedFd) -> rustix::io::Result<()> {
+        let stat = rustix::fs::fstat(from)?;
         if rustix::process::geteuid().is_root() {
             rustix::fs::fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
         }
         rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-        for (name, value) in list_xattrs(&from, self.meta.form)? {
+        for (name, value) in list_xattrs(from, self.meta.form)? {
             rustix::fs::fsetxattr(to, name.as_slice(), &value, XattrFlags::empty())?;
         }
         let mtime = Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ };
@@ -237,7 +316,7 @@ impl Fix<'_> {
     fn attributes_of(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
         let left_out = match path {
             b"" => !self.meta.unpacked.has_root,
-            path => self.meta.unpacked.implicit.binary_search_by(|p| p.as_slice().cmp(path)).is_ok(),
+            path => self.is_implicit(path),
         };
         let own = open_path(self.layer, path);
         match own {

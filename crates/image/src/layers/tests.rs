@@ -39,7 +39,9 @@ impl Mounted {
     }
 
     fn read(&self, path: &str) -> Vec<u8> {
-        let fd = rustix::fs::openat(&self.root, path, OFlags::RDONLY, Mode::empty()).unwrap();
+        let root = sys::beneath::Root::from_fd(self.root.try_clone().unwrap());
+        let fd = root.open_in(path.as_ref(), OFlags::RDONLY, Mode::empty());
+        let fd = fd.unwrap_or_else(|error| panic!("{path}: {error}"));
         read_all(std::fs::File::from(fd))
     }
 
@@ -169,4 +171,56 @@ fn root_one_layer_serves_two_images() {
         assert_eq!(stat.st_uid, uid);
     }
     assert_eq!(store.usage().unwrap().layers.len(), 3);
+}
+
+#[test]
+fn root_files_behind_a_lower_link_go_where_it_leads() {
+    if !is_root("root_files_behind_a_lower_link_go_where_it_leads") {
+        return;
+    }
+    let base = TarBuilder::new()
+        .folder("usr", 0o755)
+        .member(folder("usr/lib", 6, 0o711), b"")
+        .folder("usr/lib/old", 0o750)
+        .file("usr/lib/a", "1")
+        .file("usr/lib/gone", "1")
+        .link(Kind::Symlink, "lib", "usr/lib")
+        .link(Kind::Symlink, "lib64", "/lib")
+        .link(Kind::Symlink, "dangling", "nowhere")
+        .link(Kind::Symlink, "replaced", "usr/lib");
+    let upper = TarBuilder::new()
+        .file("lib/b", "2")
+        .file("lib/old/c", "3")
+        .folder("lib/new", 0o700)
+        .file("lib/new/d", "4")
+        .file("lib/.wh.gone", "")
+        .file("lib64/e", "5")
+        .file("dangling/f", "6")
+        .file(".wh.replaced", "")
+        .file("replaced/g", "7");
+    let mounted = mount(&[base.finish(), upper.finish()]).unwrap();
+    for (path, data) in [
+        ("usr/lib/a", "1"),
+        ("lib/b", "2"),
+        ("usr/lib/b", "2"),
+        ("usr/lib/old/c", "3"),
+        ("lib/new/d", "4"),
+        ("usr/lib/e", "5"),
+        ("lib64/e", "5"),
+        ("dangling/f", "6"),
+        ("replaced/g", "7"),
+    ] {
+        assert_eq!(mounted.read(path), data.as_bytes(), "{path}");
+    }
+    let kind = |path: &str| rustix::fs::FileType::from_raw_mode(mounted.stat(path).st_mode);
+    assert_eq!((kind("lib"), kind("lib64")), (rustix::fs::FileType::Symlink, rustix::fs::FileType::Symlink));
+    assert_eq!(
+        (kind("dangling"), kind("replaced")),
+        (rustix::fs::FileType::Directory, rustix::fs::FileType::Directory)
+    );
+    assert_eq!(mounted.owner_and_mode("usr/lib"), (6, 6, 0o711));
+    assert_eq!(mounted.owner_and_mode("usr/lib/old"), (0, 0, 0o750));
+    assert_eq!(mounted.owner_and_mode("usr/lib/new"), (0, 0, 0o700));
+    assert!(rustix::fs::statat(&mounted.root, "lib/gone", AtFlags::empty()).is_err());
+    assert!(rustix::fs::statat(&mounted.root, "usr/lib/g", AtFlags::empty()).is_err());
 }

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::tar::{Entry, Limits, Reader, TarError};
 
-pub(crate) use xattr::{Form, list_xattrs};
+pub(crate) use xattr::{Form, list_xattrs, set_opaque};
 
 /// Limits of unpacking.
 #[derive(Debug, Clone)]
