@@ -435,7 +435,7 @@ fn make_group(
         CgroupDriver::Cgroupfs => cgroup::Driver::File,
         CgroupDriver::Systemd => cgroup::Driver::Systemd,
     };
-    let root = rustix::process::geteuid().is_root();
+    let root = rustix::process::geteuid().is_root() && cgroup::in_initial_user_namespace();
     let make = || {
         let layout = Layout::detect()?;
         let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
@@ -449,9 +449,8 @@ fn make_group(
         }
         Err(error) => return Err(part("make the cgroup", error)),
     };
-    let Some(resources) = resources else { return Ok(Some(group)) };
     let missing = if root { OnMissing::Refuse } else { OnMissing::Warn };
-    match group.apply(resources, missing) {
+    match group.apply_new(resources, missing) {
         Ok(said) => {
             warnings.extend(said.iter().map(|warning| base::error::render_chain(&warning.0)));
             Ok(Some(group))

@@ -23,8 +23,7 @@ pub const CAPABILITIES: &[&str] = &[
 
 /// Paths that are covered so that nothing of them can be read or written.
 ///
-/// Docker adds `/sys/devices/system/cpu/cpuN/thermal_throttle` for each processor that has it; see
-/// [`THERMAL_THROTTLE_PARENT`]. Source: moby `daemon/pkg/oci/defaults.go`, GHSA-6fw5-f8r9-fgfm, GHSA-jq35-85cj-fj4p.
+/// [`masked_paths`] adds those that depend on the machine. Source: moby `daemon/pkg/oci/defaults.go`, GHSA-6fw5-f8r9-fgfm, GHSA-jq35-85cj-fj4p.
 pub const MASKED_PATHS: &[&str] = &[
     "/proc/acpi",
     "/proc/asound",
@@ -40,8 +39,21 @@ pub const MASKED_PATHS: &[&str] = &[
     "/sys/firmware",
 ];
 
-/// The folder whose `cpuN/thermal_throttle` folders are masked where they exist.
-pub const THERMAL_THROTTLE_PARENT: &str = "/sys/devices/system/cpu";
+/// Returns [`MASKED_PATHS`] and, as Docker does, `/sys/devices/system/cpu/cpuN/thermal_throttle` for each processor that has it:
+/// counters that one container could watch another by.
+pub fn masked_paths() -> Vec<String> {
+    let throttled = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let number = name.strip_prefix("cpu")?;
+        let path = entry.path().join("thermal_throttle");
+        let wanted = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && path.exists();
+        if wanted { path.into_os_string().into_string().ok() } else { None }
+    };
+    let processors = std::fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten();
+    let mut paths: Vec<String> = processors.filter_map(throttled).collect();
+    paths.sort();
+    MASKED_PATHS.iter().map(|path| (*path).to_owned()).chain(paths).collect()
+}
 
 /// Paths that can be read and not written.
 ///

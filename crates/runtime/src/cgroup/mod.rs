@@ -44,6 +44,7 @@ use std::path::{Path, PathBuf};
 use oci::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
+pub use devices::in_initial_user_namespace;
 pub use error::Error;
 pub use layout::{Hierarchy, Layout};
 pub use oom::OomWatch;

@@ -268,7 +268,7 @@ fn any_profile() -> impl Strategy<Value = LinuxSeccomp> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The program and the reading agree on every call of the profile and some others, with arguments near its values.
     #[test]

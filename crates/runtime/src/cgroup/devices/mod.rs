@@ -221,7 +221,7 @@ pub(super) fn set(v1: Option<&Folder>, unified: Option<&Folder>, rules: &Rules) 
 }
 
 /// Returns whether this process is in the machine's first user namespace: its map has every number.
-pub(super) fn in_initial_user_namespace() -> bool {
+pub fn in_initial_user_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }

@@ -272,7 +272,11 @@ impl Connection {
     }
 
     /// Calls `method` with the arguments that `arguments` writes; returns the body of the answer.
-    pub(super) fn call(&mut self, method: Method<'_>, arguments: impl FnOnce(&mut Encoder)) -> Result<Vec<u8>, Error> {
+    pub(super) fn call(
+        &mut self,
+        method: Method<'_>,
+        arguments: impl FnOnce(&mut Encoder),
+    ) -> Result<Vec<u8>, Error> {
         self.serial += 1;
         self.stream.write_all(&encode_call(method, self.serial, arguments))?;
         loop {
@@ -317,7 +321,9 @@ impl Connection {
         if bytes[0] != b'l' || bytes[3] != 1 {
             return Err(Error::Protocol("the other side is big-endian or of another version".into()));
         }
-        let number = |at: usize| usize::try_from(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+        let number = |at: usize| {
+            usize::try_from(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]))
+        };
         let (Ok(body), Ok(fields)) = (number(4), number(12)) else { return Err(malformed()) };
         let header = 16_usize.checked_add(fields).map(|end| end.next_multiple_of(8)).ok_or_else(malformed)?;
         let all = header.checked_add(body).filter(|all| *all <= LARGEST).ok_or_else(malformed)?;
@@ -335,7 +341,12 @@ fn encode_call(method: Method<'_>, serial: u32, arguments: impl FnOnce(&mut Enco
     message.u32(u32::try_from(body.bytes.len()).unwrap_or(u32::MAX));
     message.u32(serial);
     message.array(8, |e| {
-        let fields = [(1, "o", method.path), (2, "s", method.interface), (3, "s", method.member), (6, "s", method.destination)];
+        let fields = [
+            (1, "o", method.path),
+            (2, "s", method.interface),
+            (3, "s", method.member),
+            (6, "s", method.destination),
+        ];
         for (code, kind, text) in fields {
             e.align(8);
             e.bytes.push(code);
@@ -380,9 +391,13 @@ mod tests {
 
     #[test]
     fn a_call_is_written_and_read() {
-        let method = Method { destination: "a.b", path: "/p", interface: "i.f", member: "Do", signature: "sa(sv)" };
-        let properties =
-            [("Delegate", Value::Bool(true)), ("PIDs", Value::Numbers(vec![7])), ("Bits", Value::Bytes(vec![3]))];
+        let method =
+            Method { destination: "a.b", path: "/p", interface: "i.f", member: "Do", signature: "sa(sv)" };
+        let properties = [
+            ("Delegate", Value::Bool(true)),
+            ("PIDs", Value::Numbers(vec![7])),
+            ("Bits", Value::Bytes(vec![3])),
+        ];
         let bytes = encode_call(method, 9, |e| {
             e.text("unit");
             e.properties(&properties);

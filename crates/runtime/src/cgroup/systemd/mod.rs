@@ -147,11 +147,14 @@ fn systemd_error(action: &'static str, unit: &str, source: dbus::Error) -> Error
 fn connect() -> Result<Connection, dbus::Error> {
     let address = |name: &str| std::env::var(name).ok();
     let path = if rustix::process::geteuid().is_root() && devices::in_initial_user_namespace() {
-        socket_path(address("DBUS_SYSTEM_BUS_ADDRESS").as_deref()).unwrap_or("/run/dbus/system_bus_socket".into())
+        socket_path(address("DBUS_SYSTEM_BUS_ADDRESS").as_deref())
+            .unwrap_or("/run/dbus/system_bus_socket".into())
     } else {
         let run = address("XDG_RUNTIME_DIR").map(|run| Path::new(&run).join("bus"));
         let path = socket_path(address("DBUS_SESSION_BUS_ADDRESS").as_deref()).or(run);
-        path.ok_or_else(|| dbus::Error::Protocol("neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set".into()))?
+        path.ok_or_else(|| {
+            dbus::Error::Protocol("neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set".into())
+        })?
     };
     Connection::open(&path)
 }
@@ -198,7 +201,11 @@ fn start(bus: &mut Connection, unit: &str, properties: &[(&str, Value)]) -> Resu
     }
 }
 
-fn start_unit(bus: &mut Connection, unit: &str, properties: &[(&str, Value)]) -> Result<Vec<u8>, dbus::Error> {
+fn start_unit(
+    bus: &mut Connection,
+    unit: &str,
+    properties: &[(&str, Value)],
+) -> Result<Vec<u8>, dbus::Error> {
     bus.call(manager("StartTransientUnit", "ssa(sv)a(sa(sv))"), |e| {
         e.text(unit);
         e.text("replace");
@@ -229,13 +236,21 @@ fn control_group(bus: &mut Connection, unit: &str) -> Result<PathBuf, dbus::Erro
 }
 
 /// Opens the folders of the scope; on v1 makes those that systemd does not know of, and puts the process into all.
-fn folders(layout: &Layout, request: &Request<'_>, unit: &str, group: &Path, pid: u32) -> Result<Manager, Error> {
+fn folders(
+    layout: &Layout,
+    request: &Request<'_>,
+    unit: &str,
+    group: &Path,
+    pid: u32,
+) -> Result<Manager, Error> {
     let paths = CgroupPaths { unit: Some(unit.to_owned()), ..CgroupPaths::default() };
     let mut manager = Manager { paths, v1: Vec::new(), unified: None };
     let asked = request.resources.map(plan::controllers).unwrap_or_default();
     for hierarchy in layout.v1.iter().filter(|hierarchy| is_needed(hierarchy, &asked)) {
         let folder = super::create::ensure(hierarchy, group)?;
-        folder.write("cgroup.procs", &pid.to_string()).map_err(|errno| folder.error("join", "cgroup.procs", errno))?;
+        folder
+            .write("cgroup.procs", &pid.to_string())
+            .map_err(|errno| folder.error("join", "cgroup.procs", errno))?;
         manager.add_v1(hierarchy, folder);
     }
     if let Some(hierarchy) = &layout.unified {

@@ -43,7 +43,8 @@ pub(super) fn properties(
         properties.extend(quota(cpu.quota().unwrap_or(0), cpu.period().unwrap_or(0)));
         let lists = [("AllowedCPUs", cpu.cpus()), ("AllowedMemoryNodes", cpu.mems())];
         for (name, list) in lists {
-            properties.extend(list.as_deref().filter(|list| !list.is_empty()).map(|list| (name, bit_mask(list))));
+            properties
+                .extend(list.as_deref().filter(|list| !list.is_empty()).map(|list| (name, bit_mask(list))));
         }
     }
     if let Some(pids) = resources.pids() {
@@ -82,7 +83,9 @@ fn bit_mask(list: &str) -> Value {
     let mut mask = Vec::new();
     for part in list.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (Ok(first), Ok(last)) = (first.trim().parse::<usize>(), last.trim().parse::<usize>()) else { continue };
+        let (Ok(first), Ok(last)) = (first.trim().parse::<usize>(), last.trim().parse::<usize>()) else {
+            continue;
+        };
         for number in first..=last {
             if mask.len() <= number / 8 {
                 mask.resize(number / 8 + 1, 0_u8);
@@ -98,13 +101,11 @@ fn device_properties(rules: &Rules, devices: &str) -> Vec<(&'static str, Value)>
         // Exceptions from "everything" cannot be said to systemd: the group's own program or list holds them.
         return vec![("DevicePolicy", Value::Text("auto".into())), ("DeviceAllow", Value::Pairs(Vec::new()))];
     }
-    let allowed = rules.exceptions.iter().filter_map(|exception| {
-        Some((device_name(exception, devices)?, exception.access.to_string()))
-    });
-    vec![
-        ("DevicePolicy", Value::Text("strict".into())),
-        ("DeviceAllow", Value::Pairs(allowed.collect())),
-    ]
+    let allowed = rules
+        .exceptions
+        .iter()
+        .filter_map(|exception| Some((device_name(exception, devices)?, exception.access.to_string())));
+    vec![("DevicePolicy", Value::Text("strict".into())), ("DeviceAllow", Value::Pairs(allowed.collect()))]
 }
 
 /// Returns systemd's name for a device or a group of them; `None` for a major number that this kernel has no driver of.
@@ -152,7 +153,10 @@ mod tests {
             ]
         );
         let v1 = properties(&resources, None, Version::V1, DEVICES);
-        assert!(v1.contains(&("MemoryLimit", number(1000))) && v1.contains(&("CPUShares", number(1024))), "{v1:?}");
+        assert!(
+            v1.contains(&("MemoryLimit", number(1000))) && v1.contains(&("CPUShares", number(1024))),
+            "{v1:?}"
+        );
     }
 
     #[test]

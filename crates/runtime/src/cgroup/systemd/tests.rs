@@ -25,7 +25,9 @@ fn scopes_are_named() {
     for (path, root, expected) in rows {
         assert_eq!(ScopeName::of(&request(path), root).expect("valid"), expected, "{path:?}");
     }
-    for path in ["/brig/web", "a:b", "a.scope:b:c", "a/b.slice:b:c", "a--b.slice:b:c", ":b:", ":b:c.slice", ":b:c d"] {
+    for path in
+        ["/brig/web", "a:b", "a.scope:b:c", "a/b.slice:b:c", "a--b.slice:b:c", ":b:", ":b:c.slice", ":b:c d"]
+    {
         assert!(ScopeName::of(&request(Some(path)), true).is_err(), "{path}");
     }
 }
@@ -162,8 +164,16 @@ fn a_scope_is_started_and_found() {
     assert_eq!(group, Path::new("system.slice/brig-web.scope"));
     drop(bus);
     let members = server.join().expect("thread");
-    let expected =
-        ["Hello", "AddMatch", "Subscribe", "StartTransientUnit", "ResetFailedUnit", "StartTransientUnit", "GetUnit", "Get"];
+    let expected = [
+        "Hello",
+        "AddMatch",
+        "Subscribe",
+        "StartTransientUnit",
+        "ResetFailedUnit",
+        "StartTransientUnit",
+        "GetUnit",
+        "Get",
+    ];
     assert_eq!(members, expected);
 }
 
