@@ -13,7 +13,7 @@ pub(crate) fn tree() -> Command {
         .version(engine::Engine::version().version)
         .disable_help_subcommand(true)
         .disable_version_flag(true)
-        .args(global::OPTIONS.iter().map(|option| global_arg(option)));
+        .args(global::OPTIONS.iter().map(global_arg));
     for name in commands::top_names() {
         let words = [name.to_owned()];
         if let Some(entry) = commands::find(&words) {

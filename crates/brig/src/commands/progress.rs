@@ -1,6 +1,7 @@
 //! The progress of a pull: bars on a terminal, plain lines otherwise, nothing when it is quiet. On the standard error.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::images::{LayerEvent, PullProgress};
@@ -14,6 +15,7 @@ use crate::view::short_id;
 pub(crate) struct Progress {
     style: Style,
     layers: Mutex<HashMap<String, Layer>>,
+    finished: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl Progress {
                 Style::Bars(Box::new(MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10))))
             }
         };
-        Self { style, layers: Mutex::new(HashMap::new()) }
+        Self { style, layers: Mutex::new(HashMap::new()), finished: AtomicBool::new(false) }
     }
 
     /// The progress of a load: bars on a terminal, otherwise nothing.
@@ -57,17 +59,24 @@ impl Progress {
         match &self.style {
             Style::Quiet => {}
             Style::Lines => ui::note(text),
+            Style::Bars(_) if self.finished.load(Ordering::Relaxed) => ui::note(text),
             // A terminal that went away loses a line that nobody reads.
             Style::Bars(bars) => drop(bars.println(text)),
         }
     }
 
-    /// Ends the bars; they stay where they are.
+    /// Ends the bars; they stay where they are, and what is said next stands below them.
     pub(crate) fn finish(&self) {
-        for layer in self.layers().values() {
-            if let Some(bar) = layer.bar.as_ref().filter(|bar| !bar.is_finished()) {
-                bar.finish();
-            }
+        if self.finished.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let layers = self.layers();
+        for bar in layers.values().filter_map(|layer| layer.bar.as_ref()).filter(|bar| !bar.is_finished()) {
+            bar.abandon();
+        }
+        if layers.values().any(|layer| layer.bar.is_some()) {
+            // The last bar's line has no end yet.
+            ui::note("");
         }
     }
 
@@ -89,10 +98,8 @@ impl engine::images::Progress for Progress {
         let name = digest.to_string();
         let layer = layers.entry(name.clone()).or_default();
         let bar = layer.bar.get_or_insert_with(|| {
-            let bar = bars.add(ProgressBar::no_length());
-            bar.set_prefix(short_id(&name).to_owned());
-            bar.set_style(text_style());
-            bar
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+            bars.add(bar.with_style(text_style()).with_prefix(short_id(&name).to_owned()))
         });
         match event {
             LayerEvent::Waiting { total } => {
@@ -126,6 +133,12 @@ impl engine::images::Progress for Progress {
                 bar.finish_with_message("Pull complete");
             }
         }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn parse(source: &str) -> Result<Vec<Node>, TemplateError> {
     match parser.body()? {
         (nodes, End::File) => Ok(nodes),
         (_, End::Else { at, .. }) => fail(source, at, "unexpected {{else}}"),
-        (_, End::End { at }) => fail(source, at, "unexpected {{end}}"),
+        (_, End::Closed { at }) => fail(source, at, "unexpected {{end}}"),
     }
 }
 
@@ -100,7 +100,7 @@ fn pipeline_fields<'a>(pipeline: &'a Pipeline, found: &mut Vec<&'a str>) {
 /// What ended a body.
 enum End {
     File,
-    End {
+    Closed {
         at: usize,
     },
     /// `{{else}}`, with the tokens that follow in `{{else if …}}`.
@@ -148,7 +148,7 @@ impl Parser<'_> {
         };
         let rest = tokens.get(1..).unwrap_or_default().to_vec();
         let node = match keyword.as_str() {
-            "end" if rest.is_empty() => return Ok(Step::End(End::End { at })),
+            "end" if rest.is_empty() => return Ok(Step::End(End::Closed { at })),
             "else" => return Ok(Step::End(End::Else { at, rest })),
             "if" => self.branch(&rest, at, "if")?,
             "with" => self.branch(&rest, at, "with")?,
@@ -201,7 +201,7 @@ impl Parser<'_> {
         chain: Option<&'static str>,
     ) -> Result<Vec<Node>, TemplateError> {
         let (at, rest) = match end {
-            End::End { .. } => return Ok(Vec::new()),
+            End::Closed { .. } => return Ok(Vec::new()),
             End::File => return fail(self.source, begin.max(self.source.len()), "unexpected EOF"),
             End::Else { at, rest } => (at, rest),
         };
@@ -220,7 +220,7 @@ impl Parser<'_> {
             return fail(self.source, at, "unexpected token in else");
         }
         match self.body()? {
-            (nodes, End::End { .. }) => Ok(nodes),
+            (nodes, End::Closed { .. }) => Ok(nodes),
             (_, End::Else { at, .. }) => fail(self.source, at, "expected end; found {{else}}"),
             (_, End::File) => fail(self.source, self.source.len(), "unexpected EOF"),
         }
