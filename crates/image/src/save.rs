@@ -5,13 +5,15 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use oci::manifest::OCI_INDEX;
-use oci::{Digest, ImageRef};
+use oci::manifest::{OCI_CONFIG, OCI_INDEX};
+use oci::{BlobDescriptor, Digest, ImageRef};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{At as _, Error, Result};
 use crate::files;
+use crate::lease::{Lease, Leased};
+use crate::load::{layer_type, synthesize};
 use crate::store::{Store, StoredImage};
 use crate::tar::{Member, Writer};
 
@@ -38,6 +40,8 @@ impl Store {
     ///
     /// Fails with [`Error::BlobNotFound`] before anything is written when a layer's blob was not kept.
     pub fn save(&self, items: &[SaveItem], format: SaveFormat, out: &mut dyn Write) -> Result<()> {
+        let lease = self.lease()?;
+        let items = &self.with_present_blobs(&lease, items)?;
         let blobs = self.blobs_of(items)?;
         let failed = |source| Error::Stream { action: "write the archive", source };
         let mut writer = Writer::new(io::BufWriter::with_capacity(128 << 10, out));
@@ -59,6 +63,8 @@ impl Store {
 
     /// Writes images as an OCI layout folder, which is made; what it has already is kept.
     pub fn save_layout(&self, items: &[SaveItem], folder: &Path) -> Result<()> {
+        let lease = self.lease()?;
+        let items = &self.with_present_blobs(&lease, items)?;
         let blobs = self.blobs_of(items)?;
         let target = folder.join("blobs/sha256");
         std::fs::create_dir_all(&target).at("create", &target)?;
@@ -73,6 +79,37 @@ impl Store {
             files::write_atomic(&folder.join(name), &bytes)?;
         }
         Ok(())
+    }
+
+    /// Puts present blobs in place of missing ones. A layer that was here already, from another image that has it compressed
+    /// otherwise, was not fetched again; the image keeps its id, and gets a manifest that names the blob which is here.
+    fn with_present_blobs(&self, lease: &Lease, items: &[SaveItem]) -> Result<Vec<SaveItem>> {
+        lease.protect(
+            items.iter().flat_map(|item| &item.image.layers).map(|layer| Leased::Layer(&layer.diff_id)),
+        )?;
+        items.iter().map(|item| self.with_present_blob(lease, item)).collect()
+    }
+
+    fn with_present_blob(&self, lease: &Lease, item: &SaveItem) -> Result<SaveItem> {
+        let mut item = item.clone();
+        let mut changed = false;
+        for layer in item.image.layers.iter_mut().filter(|layer| !self.has_blob(&layer.blob.digest)) {
+            let meta = self.intact_layer(&layer.diff_id)?;
+            let origin = meta.blob.filter(|origin| self.has_blob(&origin.digest));
+            let origin = origin.ok_or_else(|| Error::BlobNotFound { digest: layer.blob.digest.clone() })?;
+            let media_type = layer_type(self, &origin.digest)?.to_owned();
+            layer.blob = BlobDescriptor { media_type, digest: origin.digest, size: origin.size };
+            changed = true;
+        }
+        if changed {
+            let (digest, size) = (item.image.id.clone(), item.image.config_raw.len() as u64);
+            let config = BlobDescriptor { media_type: OCI_CONFIG.to_owned(), digest, size };
+            let layers: Vec<_> = item.image.layers.iter().map(|layer| layer.blob.clone()).collect();
+            item.image.manifest = synthesize(&config, &layers);
+            lease.protect([Leased::Blob(&item.image.manifest.digest)])?;
+            self.put_blob(&item.image.manifest.bytes)?;
+        }
+        Ok(item)
     }
 
     /// Lists the blobs of images with their sizes, each once; all must be there.

@@ -119,6 +119,11 @@ impl Sweep<'_> {
                 fixes.extend(meta.folders.iter().filter_map(|f| Some(f.strip_suffix("/diff")?.to_owned())));
             }
         }
+        // From its blob a layer is made again after a power cut, and saved, whichever image it came with.
+        for diff_id in &layers {
+            let origin = self.store.recorded_meta(diff_id).ok().flatten().and_then(|meta| meta.blob);
+            self.leased.blobs.extend(origin.map(|origin| origin.digest));
+        }
         self.sweep_snapshots(live)?;
         self.sweep_layers(&layers, &fixes)?;
         self.sweep_blobs(live)?;
@@ -270,9 +275,9 @@ mod tests {
         let swept = store.begin_sweep().unwrap().run(&live).unwrap();
         assert_eq!((swept.snapshots, swept.layers.len(), swept.blobs.len()), (vec!["lost".to_owned()], 0, 0));
         drop(lease);
-        // Layers of a live snapshot stay, blobs go.
+        // Layers of a live snapshot stay with their blobs; manifest and configuration go.
         let swept = store.begin_sweep().unwrap().run(&live).unwrap();
-        assert_eq!((swept.layers.len(), swept.blobs.len()), (0, 4));
+        assert_eq!((swept.layers.len(), swept.blobs.len()), (0, 2));
         assert!(store.has_layer(&stored.layers[0].diff_id));
         let swept = store.begin_sweep().unwrap().run(&Live::default()).unwrap();
         assert_eq!(swept.layers.len(), 2);

@@ -99,7 +99,7 @@ impl Store {
     }
 
     /// Reads what was recorded of a layer, whether or not it can be trusted.
-    fn recorded_meta(&self, diff_id: &Digest) -> Result<Option<LayerMeta>> {
+    pub(crate) fn recorded_meta(&self, diff_id: &Digest) -> Result<Option<LayerMeta>> {
         let path = self.layer_path(diff_id).join("meta.json");
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

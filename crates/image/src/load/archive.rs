@@ -101,7 +101,7 @@ fn spool_file<R: BufRead>(store: &Store, lease: &Lease, reader: &mut Reader<R>) 
 }
 
 /// Says by which media type a blob goes as a layer, from its first bytes.
-pub(super) fn layer_type(store: &Store, digest: &Digest) -> Result<&'static str> {
+pub(crate) fn layer_type(store: &Store, digest: &Digest) -> Result<&'static str> {
     let mut start = Vec::new();
     let read = store.blob(digest)?.take(8).read_to_end(&mut start);
     read.map_err(|source| Error::Stream { action: "read a blob", source })?;

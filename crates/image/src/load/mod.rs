@@ -20,6 +20,8 @@ use crate::store::{Store, StoredImage};
 
 use documents::{ArchivedImage, Contents};
 
+pub(crate) use archive::layer_type;
+
 /// An image of an archive, now in the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadedImage {
@@ -112,7 +114,7 @@ impl Contents for Spooled<'_> {
     fn describe(&self, name: &str) -> Result<BlobDescriptor> {
         let member = self.members.find(name);
         let member = member.ok_or_else(|| Error::Archive { reason: format!("{name:?} is missing") })?;
-        let media_type = archive::layer_type(self.store, &member.digest)?;
+        let media_type = layer_type(self.store, &member.digest)?;
         Ok(BlobDescriptor {
             media_type: media_type.to_owned(),
             digest: member.digest.clone(),

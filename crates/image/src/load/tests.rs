@@ -67,6 +67,33 @@ fn root_what_is_saved_is_loaded_again() {
 }
 
 #[test]
+fn root_a_layer_that_came_otherwise_compressed_is_saved() {
+    if !is_root("root_a_layer_that_came_otherwise_compressed_is_saved") {
+        return;
+    }
+    let store = TestStore::new();
+    let lease = store.lease().unwrap();
+    let fetch = |pack: fn(&[u8]) -> Vec<u8>, layers: &[Vec<u8>]| {
+        store.fetch(&lease, &MemoryImage::new(layers, pack), &FetchOptions::default(), &NoProgress).unwrap()
+    };
+    fetch(<[u8]>::to_vec, &[layer("1")]);
+    let image = fetch(gzip, &[layer("1"), layer("2")]);
+    drop(lease);
+    let live = crate::Live {
+        layers: image.diff_ids().into_iter().collect(),
+        blobs: image.blobs().into_iter().collect(),
+        ..crate::Live::default()
+    };
+    store.begin_sweep().unwrap().run(&live).unwrap();
+    let mut archive = Vec::new();
+    store
+        .save(&[SaveItem { image: image.clone(), refs: Vec::new() }], SaveFormat::Docker, &mut archive)
+        .unwrap();
+    let loaded = load(&TestStore::new(), &archive).unwrap();
+    assert_eq!((&loaded[0].image.id, loaded[0].image.diff_ids()), (&image.id, image.diff_ids()));
+}
+
+#[test]
 fn root_old_docker_archives_are_loaded() {
     if !is_root("root_old_docker_archives_are_loaded") {
         return;
