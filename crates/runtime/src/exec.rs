@@ -145,7 +145,7 @@ const KINDS: [(&str, LinuxNamespaceType, ThreadNameSpaceType); 8] = [
 /// Returns the namespaces that the init has and we have not. Our own cannot be entered again (a user namespace refuses).
 fn differing(record: &Record) -> Result<(ThreadNameSpaceType, bool)> {
     let proc = Procfs::host().doing(|| "open /proc".into())?;
-    let own = rustix::process::getpid();
+    let own = proc.own().doing(|| "find the own process in /proc".into())?;
     let mut kinds = ThreadNameSpaceType::empty();
     for (name, kind, flag) in KINDS {
         let theirs = match proc.namespace(&format!("{}/ns/{name}", record.pid)) {

@@ -48,6 +48,15 @@ impl Procfs {
         Ok(Self(root))
     }
 
+    /// Returns the caller's process number as this procfs counts: another namespace's counts otherwise.
+    pub(crate) fn own(&self) -> Result<String> {
+        let link = rustix::fs::readlinkat(&self.0, "self", Vec::new())?;
+        link.into_string()
+            .ok()
+            .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+            .ok_or(Errno::SRCH)
+    }
+
     /// Opens `path` below it. No link is followed, no other mount entered, and the file must be procfs's own.
     pub(crate) fn file(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
         let resolve = ResolveFlags::BENEATH
@@ -106,7 +115,8 @@ mod tests {
         assert!(Procfs::checked(rustix::fs::open("/tmp", OFlags::PATH, Mode::empty()).unwrap()).is_err());
         let sys = rustix::fs::open("/proc/sys", OFlags::PATH, Mode::empty()).unwrap();
         assert!(Procfs::checked(sys).is_err(), "not the root");
-        let pid = std::process::id();
+        let pid = proc.own().unwrap();
+        assert_eq!(pid, std::process::id().to_string());
         assert!(proc.namespace(&format!("{pid}/ns/pid")).is_ok());
     }
 }

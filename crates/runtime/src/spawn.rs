@@ -114,7 +114,7 @@ fn help(
 
 fn own_pid_namespace() -> Result<OwnedFd> {
     let proc = Procfs::host().doing(|| "open /proc".into())?;
-    let pid = rustix::process::getpid();
+    let pid = proc.own().doing(|| "find the own process in /proc".into())?;
     proc.namespace(&format!("{pid}/ns/pid")).doing(|| "open the own process namespace".into())
 }
 

@@ -59,8 +59,9 @@ fn root_a_joining_process_cannot_be_looked_at() {
     let Some(world) = world() else { return };
     let seen = watch(&world, &["CAP_SYS_PTRACE"], "fast");
     assert_eq!(seen, "", "descriptors or programs of the host were seen");
-    let unguarded = watch(&world, &["CAP_SYS_PTRACE"], "fast,dumpable");
-    assert!(!unguarded.is_empty(), "the watcher sees nothing even without the guard");
+    // A slow machine may need several tries.
+    let unguarded = (0..5).any(|_| !watch(&world, &["CAP_SYS_PTRACE"], "fast,dumpable").is_empty());
+    assert!(unguarded, "the watcher sees nothing even without the guard");
 }
 
 /// Takes hold of every foreign program that it can see, and writes into it when its process has ended.

@@ -180,7 +180,7 @@ fn label(program: &Program) -> Result<()> {
         return Ok(());
     }
     let proc = Procfs::open().doing(|| "open a procfs".into())?;
-    let pid = rustix::process::getpid();
+    let pid = proc.own().doing(|| "find the own process in /proc".into())?;
     if let Some(profile) = &program.apparmor {
         let value = format!("exec {profile}");
         // Before Linux 5.8 AppArmor has no folder of its own.

@@ -99,7 +99,7 @@ pub(super) fn guard_proc(root: &Root, target: BorrowedFd<'_>, path: &Path) -> Re
 fn real_path(root: &Root, target: BorrowedFd<'_>) -> rustix::io::Result<std::path::PathBuf> {
     use std::os::unix::ffi::OsStringExt;
     let proc = crate::procfs::Procfs::host()?;
-    let pid = rustix::process::getpid();
+    let pid = proc.own()?;
     let read = |fd: BorrowedFd<'_>| {
         use std::os::fd::AsRawFd;
         let dir = proc.file(&format!("{pid}/fd"), OFlags::PATH | OFlags::DIRECTORY)?;

@@ -44,7 +44,7 @@ pub(super) fn split(flags: u64, time: bool, offsets: &str) -> Result<()> {
     }
     unshare(clone_flags::NEWTIME).doing(|| "make a time namespace".into())?;
     let proc = Procfs::open().doing(|| "open a procfs".into())?;
-    let pid = rustix::process::getpid();
+    let pid = proc.own().doing(|| "find the own process in /proc".into())?;
     if !offsets.is_empty() {
         proc.write(&format!("{pid}/timens_offsets"), offsets.as_bytes())
             .doing(|| format!("set {offsets:?}"))?;
@@ -73,7 +73,8 @@ mod tests {
             (LinuxNamespaceType::Time, "mnt"),
         ];
         for (kind, other) in kinds {
-            let file = std::fs::File::open(format!("/proc/self/ns/{other}")).expect("every process has namespaces");
+            let file =
+                std::fs::File::open(format!("/proc/self/ns/{other}")).expect("every process has namespaces");
             assert!(enter(kind, file.as_fd()).is_err(), "{kind} by {other}");
         }
     }
