@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{DirBuilder, File};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -137,6 +137,8 @@ fn start_monitor(launch: &Launch, args: &[OsString], given: &[BorrowedFd<'_>]) -
     let doing = || "start the monitor".to_owned();
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).doing(doing)?;
+    // Greeted before there is anybody, so that a monitor that ends at once can still be heard.
+    let connection = Connection::new(ours)?;
     let null = File::options().read(true).write(true).open("/dev/null").doing(doing)?;
     let mut fds = vec![null.as_fd(), null.as_fd(), null.as_fd(), theirs.as_fd()];
     fds.extend_from_slice(given);
@@ -152,8 +154,7 @@ fn start_monitor(launch: &Launch, args: &[OsString], given: &[BorrowedFd<'_>]) -
     });
     let env = env.collect::<Result<Vec<_>>>()?;
     sys::detach::spawn_detached(&c_string(program.as_os_str())?, &argv, &env, &fds).doing(doing)?;
-    drop::<OwnedFd>(theirs);
-    Connection::new(ours)
+    Ok(connection)
 }
 
 fn is_kept(name: &OsStr) -> bool {

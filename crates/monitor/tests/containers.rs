@@ -232,8 +232,9 @@ fn malformed_frames_end_their_connection_only() {
         }
         stream.write_all(case).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        // A reset follows the answer when not everything was read.
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
+        let _ = stream.read_to_end(&mut answer);
         assert!(
             answer.windows(7).any(|part| part == b"invalid"),
             "{index}: {:?}",

@@ -16,6 +16,13 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use sys::process::{ExecVectors, Forked, clone_flags, clone3, dup_to, execve, exit_now};
 
 fn main() -> ExitCode {
+    if let Some(file) = std::env::var_os("BRIG_TEST_PANICS") {
+        std::panic::set_hook(Box::new(move |info| {
+            if let Ok(mut out) = std::fs::File::options().append(true).create(true).open(&file) {
+                let _ = writeln!(out, "{} {info}", std::process::id());
+            }
+        }));
+    }
     let mut args = std::env::args_os().skip(1);
     match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some("monitor") => monitor::monitor_main_with(args, &Plain),

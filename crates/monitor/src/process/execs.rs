@@ -151,7 +151,7 @@ impl Monitor<'_> {
                 }
                 self.forget_exec(number, code);
             }
-            Message::Started => {}
+            Message::Started | Message::Ended => {}
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) enum Message {
     Made(MadeProcess),
     Started,
     Refused(Failure),
+    /// It has said all that it will say.
+    Ended,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,7 +136,7 @@ impl Link {
         send(&self.socket, &[1], SendFlags::NOSIGNAL).is_ok()
     }
 
-    /// Takes the next message; `None` when there is none yet. A creator that ended without a word refused.
+    /// Takes the next message; `None` when there is none yet.
     pub(super) fn take(&self) -> Option<Message> {
         let mut text = vec![0; MAX_MESSAGE];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
@@ -145,6 +147,9 @@ impl Link {
             Err(Errno::AGAIN | Errno::INTR) => return None,
             Err(_) => 0,
         };
+        if got == 0 {
+            return Some(Message::Ended);
+        }
         let fds = control.drain().filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(fds) => Some(fds),
             _ => None,
@@ -155,18 +160,16 @@ impl Link {
             Ok(Wire::Refused(failure)) => Message::Refused(failure),
             Ok(Wire::Made { pid, warnings }) => match fds.next() {
                 Some(pidfd) => Message::Made(MadeProcess { pid, pidfd, console: fds.next(), warnings }),
-                None => died(),
+                None => Message::Refused(died()),
             },
-            Err(_) => died(),
+            Err(_) => Message::Refused(died()),
         })
     }
 }
 
-fn died() -> Message {
-    Message::Refused(Failure::new(
-        ErrorKind::Internal,
-        "the process that creates the container ended without a word",
-    ))
+/// Why there is no process when its creator ended without a word.
+pub(super) fn died() -> Failure {
+    Failure::new(ErrorKind::Internal, "the process that creates the container ended without a word")
 }
 
 /// The refusal of a creator that runs out of descriptors.

@@ -98,56 +98,65 @@ impl Monitor<'_> {
     pub(super) fn on_creator(&mut self, target: Target) {
         let Some(process) = self.process(target) else { return };
         let Some(link) = &process.creator else { return };
-        let Some(message) = link.take() else { return };
+        match link.take() {
+            None => {}
+            // Its end is told by its descriptor, too, and looked at there.
+            Some(Message::Ended) => self.unwatch_creator(target),
+            Some(message) => self.on_message(target, message),
+        }
+    }
+
+    fn on_message(&mut self, target: Target, message: Message) {
         match (target, message) {
             (Target::Exec(number), message) => self.on_exec_message(number, message),
             (Target::Init, Message::Made(made)) => self.on_made(made),
             (Target::Init, Message::Started) => self.on_started(),
-            (Target::Init, Message::Refused(failure)) if self.is_unfinished() => self.on_refused(failure),
-            // The end of one whose work is done: the container runs.
-            (Target::Init, Message::Refused(failure)) => self.forget_creator(target, Some(Message::Refused(failure))),
+            (Target::Init, Message::Refused(failure)) => self.on_refused(failure),
+            (Target::Init, Message::Ended) => {}
         }
-    }
-
-    /// Whether the container does not run yet.
-    fn is_unfinished(&self) -> bool {
-        matches!(self.phase, Phase::Creating | Phase::Created | Phase::Starting)
     }
 
     /// A creator has ended: what it said last is looked at before it is forgotten.
     pub(super) fn on_creator_end(&mut self, target: Target) {
-        while self.process(target).is_some_and(|process| process.creator.is_some()) {
-            let before = self.process(target).and_then(|process| process.creator.as_ref()?.take());
-            match (target, before) {
-                (Target::Exec(number), Some(message)) if !is_death(&message) => {
-                    self.on_exec_message(number, message)
-                }
-                (Target::Init, Some(Message::Made(made))) => self.on_made(made),
-                (Target::Init, Some(Message::Started)) => self.on_started(),
-                (_, last) => return self.forget_creator(target, last),
+        while let Some(link) = self.process(target).and_then(|process| process.creator.as_ref()) {
+            match link.take() {
+                Some(Message::Ended) | None => return self.forget_creator(target),
+                Some(message) => self.on_message(target, message),
             }
         }
     }
 
-    fn forget_creator(&mut self, target: Target, last: Option<Message>) {
+    fn forget_creator(&mut self, target: Target) {
+        self.unwatch_creator(target);
         let Some(link) = self.process(target).and_then(|process| process.creator.take()) else { return };
-        self.poller.remove(&link.socket);
         self.poller.remove(&link.pidfd);
         wait_child(&link.pidfd);
-        let unfinished = self.is_unfinished();
-        match (target, last) {
-            (Target::Exec(number), last) => {
-                if self.execs.get(number).is_some_and(|exec| exec.process.pidfd.is_none())
-                    && let Some(message) = last
-                {
-                    self.on_exec_message(number, message);
+        match target {
+            Target::Exec(number) => {
+                if self.execs.get(number).is_some_and(|exec| exec.process.pidfd.is_none()) {
+                    self.on_exec_message(number, Message::Refused(fork::died()));
                 }
             }
-            (Target::Init, Some(Message::Refused(failure))) if unfinished => self.on_refused(failure),
-            (Target::Init, _) if unfinished && self.phase != Phase::Created => {
-                self.on_refused(Failure::new(ErrorKind::Internal, "the creator of the container was killed"));
+            Target::Init => {
+                if self.is_unfinished() {
+                    self.on_refused(fork::died());
+                }
             }
-            (Target::Init, _) => {}
+        }
+    }
+
+    /// Says whether the container does not run yet.
+    fn is_unfinished(&self) -> bool {
+        matches!(self.phase, Phase::Creating | Phase::Created | Phase::Starting)
+    }
+
+    fn unwatch_creator(&mut self, target: Target) {
+        let process = match target {
+            Target::Init => Some(&self.init),
+            Target::Exec(number) => self.execs.get(number).map(|exec| &exec.process),
+        };
+        if let Some(link) = process.and_then(|process| process.creator.as_ref()) {
+            self.poller.remove(&link.socket);
         }
     }
 
@@ -469,10 +478,6 @@ impl Monitor<'_> {
         self.stop_listening();
         self.phase = Phase::Done(now_ms() + LINGER_MS);
     }
-}
-
-fn is_death(message: &Message) -> bool {
-    matches!(message, Message::Refused(_))
 }
 
 fn own_pid() -> i32 {
