@@ -59,7 +59,7 @@ impl Progress {
         match &self.style {
             Style::Quiet => {}
             Style::Lines => ui::note(text),
-            Style::Bars(_) if self.finished.load(Ordering::Relaxed) => ui::note(text),
+            Style::Bars(_) if self.finished.load(Ordering::Relaxed) || !self.has_bars() => ui::note(text),
             // A terminal that went away loses a line that nobody reads.
             Style::Bars(bars) => drop(bars.println(text)),
         }
@@ -70,14 +70,20 @@ impl Progress {
         if self.finished.swap(true, Ordering::Relaxed) {
             return;
         }
-        let layers = self.layers();
-        for bar in layers.values().filter_map(|layer| layer.bar.as_ref()).filter(|bar| !bar.is_finished()) {
+        let has_bars = self.has_bars();
+        for bar in
+            self.layers().values().filter_map(|layer| layer.bar.as_ref()).filter(|bar| !bar.is_finished())
+        {
             bar.abandon();
         }
-        if layers.values().any(|layer| layer.bar.is_some()) {
+        if has_bars {
             // The last bar's line has no end yet.
             ui::note("");
         }
+    }
+
+    fn has_bars(&self) -> bool {
+        self.layers().values().any(|layer| layer.bar.is_some())
     }
 
     fn layers(&self) -> MutexGuard<'_, HashMap<String, Layer>> {
