@@ -108,6 +108,8 @@ pub(crate) struct ProcessStat {
     pub(crate) state: u8,
     /// Field 22, in clock ticks since boot.
     pub(crate) start_time: u64,
+    /// Field 52 of a zombie, as `waitpid` encodes it; 0 for whom it is not shown.
+    pub(crate) exit_status: i32,
 }
 
 /// Reads `/proc/PID/stat`; `None` when there is no such process.
@@ -121,8 +123,10 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let mut fields = text[end + 1..].split(|byte| *byte == b' ').filter(|field| !field.is_empty());
     let state = *fields.next()?.first()?;
-    let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.trim_end().parse().ok()?;
-    Some(ProcessStat { state, start_time })
+    let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?;
+    let exit_status =
+        fields.nth(29).and_then(|field| std::str::from_utf8(field).ok()?.trim_end().parse().ok());
+    Some(ProcessStat { state, start_time, exit_status: exit_status.unwrap_or(0) })
 }
 
 fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
@@ -157,9 +161,10 @@ mod tests {
 
     #[test]
     fn the_name_of_a_process_may_hold_parentheses() {
-        let text = b"12 (a) R 1 (b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 19\n";
-        let stat = parse_stat(text).unwrap();
-        assert_eq!((stat.state, stat.start_time), (b'S', 4242));
+        let numbers: Vec<_> = (4..=52).map(|field| field.to_string()).collect();
+        let text = format!("12 (a) R 1 (b) Z {}\n", numbers.join(" "));
+        let stat = parse_stat(text.as_bytes()).unwrap();
+        assert_eq!((stat.state, stat.start_time, stat.exit_status), (b'Z', 22, 52));
         assert!(parse_stat(b"12 (a").is_none());
         assert!(process_stat(std::process::id() as i32).unwrap().start_time > 0);
     }

@@ -159,7 +159,7 @@ impl Monitor<'_> {
     pub(super) fn on_exec_end(&mut self, number: u32) {
         let Some(exec) = self.execs.get_mut(number) else { return };
         let Some(pidfd) = exec.process.pidfd.take() else { return };
-        let status = wait_child(&pidfd);
+        let status = exec.process.status.unwrap_or_else(|| wait_child(&pidfd));
         self.poller.remove(&pidfd);
         self.finish_exec(number, status);
     }
@@ -196,6 +196,7 @@ impl Monitor<'_> {
             self.poller.remove(&creator.socket);
             self.poller.remove(&creator.pidfd);
             wait_child(&creator.pidfd);
+            self.reap_strays();
         }
         if self.ended_execs.len() == REMEMBERED {
             self.ended_execs.pop_front();

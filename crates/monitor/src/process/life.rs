@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base::ErrorKind;
 use rustix::fs::AtFlags;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions, pidfd_open, waitid};
 
 use super::endpoint::{self, Endpoint};
 use super::fork::{self, Link, Message};
@@ -27,8 +27,8 @@ use crate::wire::{self, Failure, Kind};
 /// The most that is kept of what the clean-up command says.
 const MAX_CLEANUP_TEXT: usize = 4096;
 
-/// A process that is not our child is reaped by its parent; how long to wait for its status then: 1 second.
-const STATUS_TRIES: u32 = 500;
+/// A process that is not our child is reaped by its parent; how long to wait for that: 3 seconds.
+const STATUS_TRIES: u32 = 1500;
 const STATUS_PAUSE: Duration = Duration::from_millis(2);
 
 const SIGKILL: i32 = 9;
@@ -131,6 +131,7 @@ impl Monitor<'_> {
         let Some(link) = self.process(target).and_then(|process| process.creator.take()) else { return };
         self.poller.remove(&link.pidfd);
         wait_child(&link.pidfd);
+        self.reap_strays();
         match target {
             Target::Exec(number) => {
                 if self.execs.get(number).is_some_and(|exec| exec.process.pidfd.is_none()) {
@@ -148,6 +149,32 @@ impl Monitor<'_> {
     /// Says whether the container does not run yet.
     fn is_unfinished(&self) -> bool {
         matches!(self.phase, Phase::Creating | Phase::Created | Phase::Starting)
+    }
+
+    /// Reaps children that nobody asked for: a creator that fails may leave one, since what it makes is our child.
+    ///
+    /// The status of one that is looked after is kept for its own turn.
+    pub(super) fn reap_strays(&mut self) {
+        // A creator at work may have made a process that it has not told of: its status would be lost.
+        if self.init.creator.is_some() || self.execs.iter().any(|(_, exec)| exec.process.creator.is_some()) {
+            return;
+        }
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            let pid = pid.as_raw_pid();
+            let status = match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => Status::Code(code),
+                (None, Some(signal)) => Status::Signal(signal),
+                (None, None) => continue,
+            };
+            if self.init.pid == pid && self.init.pidfd.is_some() {
+                self.init.status = Some(status);
+            }
+            for number in self.execs.numbers() {
+                if let Some(exec) = self.execs.get_mut(number).filter(|exec| exec.process.pid == pid) {
+                    exec.process.status = Some(status);
+                }
+            }
+        }
     }
 
     fn unwatch_creator(&mut self, target: Target) {
@@ -303,7 +330,12 @@ impl Monitor<'_> {
     pub(super) fn on_init_end(&mut self) {
         let Some(pidfd) = self.init.pidfd.take() else { return };
         self.poller.remove(&pidfd);
-        let status = if self.takeover { wait_stranger(&pidfd) } else { wait_child(&pidfd) };
+        let status = match self.init.status {
+            // Reaped together with strays.
+            Some(status) => status,
+            None if self.takeover => wait_stranger(self.init.pid, &pidfd),
+            None => wait_child(&pidfd),
+        };
         self.init.status = Some(status);
         match self.phase {
             Phase::Running => self.end(status),
@@ -497,13 +529,21 @@ pub(super) fn wait_child(pidfd: &OwnedFd) -> Status {
     }
 }
 
-/// Learns how a process ended that is not our child. The kernel tells it once the process is reaped.
-fn wait_stranger(pidfd: &OwnedFd) -> Status {
+/// Learns how a process ended that is not our child: while it is a zombie from `/proc`, once it is reaped by its descriptor.
+fn wait_stranger(pid: i32, pidfd: &OwnedFd) -> Status {
     for _ in 0..STATUS_TRIES {
         match sys::pidfd_info::exit_status(pidfd.as_fd()) {
             Ok(Some(status)) => return decode_status(status),
-            Ok(None) => std::thread::sleep(STATUS_PAUSE),
-            Err(_) => return Status::Unknown,
+            // Not reaped yet, so the number is still its own. To a stranger without rights all have ended with 0.
+            Ok(None) | Err(_) => match process_stat(pid) {
+                Some(stat)
+                    if stat.state == b'Z'
+                        && (stat.exit_status != 0 || rustix::process::geteuid().is_root()) =>
+                {
+                    return decode_status(stat.exit_status);
+                }
+                _ => std::thread::sleep(STATUS_PAUSE),
+            },
         }
     }
     Status::Unknown

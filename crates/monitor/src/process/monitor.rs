@@ -242,6 +242,7 @@ impl<'c> Monitor<'c> {
     fn on_time(&mut self) {
         if self.dirty {
             self.dirty = false;
+            self.reap_strays();
             self.scratch.release();
             if let Some(log) = &mut self.log {
                 log.release();
