@@ -2,7 +2,7 @@
 //! and the conversation with the init until it waits to be started. Whatever fails is undone in reverse.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -163,7 +163,8 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
         joined_user: namespaces.first.iter().any(|(kind, _)| *kind == LinuxNamespaceType::User),
         join: std::mem::take(&mut namespaces.join),
     };
-    let (pid, pidfd) = spawn(setup, init_channel, &namespaces, request.child_of_parent, born_in_group)?;
+    let ends = (init_channel, channel.as_fd().as_raw_fd());
+    let (pid, pidfd) = spawn(setup, ends, &namespaces, request.child_of_parent, born_in_group)?;
     let kept = rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).doing(|| "keep the init's descriptor".into())?;
     undo.process = Some((pid, kept));
 
@@ -490,7 +491,7 @@ fn keyring_name(none: bool, id: &str) -> Option<CString> {
 /// the attribute is set before the clone; where maps must be written first by a caller without rights, after.
 fn spawn(
     setup: Setup<'_>,
-    channel: Channel,
+    (channel, other_end): (Channel, RawFd),
     namespaces: &Namespaces,
     child_of_parent: bool,
     group: Option<std::os::fd::BorrowedFd<'_>>,
@@ -507,7 +508,11 @@ fn spawn(
     let has = |wanted| namespaces.first.iter().any(|(kind, _)| *kind == wanted);
     let way = Way::choose(has(LinuxNamespaceType::User), has(LinuxNamespaceType::Pid), child_of_parent);
     let parent = if child_of_parent { clone_flags::PARENT } else { 0 };
-    spawn::spawn(way, enter, namespaces.flags | parent, group, || init::run(setup, channel))
+    spawn::spawn(way, enter, namespaces.flags | parent, group, || {
+        // With a copy of it in the init, the init would not notice that we are gone.
+        sys::process::close_copy(other_end);
+        init::run(setup, channel)
+    })
 }
 
 /// Sets the preference of the out-of-memory killer; lowering it needs rights that a rootless caller has not.

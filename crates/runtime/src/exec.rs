@@ -2,7 +2,7 @@
 //! enters the other namespaces by the init's descriptor and becomes the program.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use base::{ErrorKind, Kinded};
 use oci::runtime::{LinuxNamespaceType, Spec};
@@ -88,7 +88,8 @@ pub(crate) fn exec(request: ExecRequest<'_>) -> Result<Executed> {
     if let Some((_, set)) = &before {
         rustix::thread::sched_setaffinity(None, set).doing(|| "set the first CPU affinity".into())?;
     }
-    let spawned = spawn(joiner, inner, request.child_of_parent, born_in);
+    let ends = (inner, channel.as_fd().as_raw_fd());
+    let spawned = spawn(joiner, ends, request.child_of_parent, born_in);
     if let Some((Ok(old), _)) = before {
         rustix::thread::sched_setaffinity(None, &old).doing(|| "restore the CPU affinity".into())?;
     }
@@ -166,7 +167,7 @@ fn differing(record: &Record) -> Result<(ThreadNameSpaceType, bool)> {
 /// Clones the process. A caller without rights over the container's process namespace gets them in its user namespace.
 fn spawn(
     mut joiner: Joiner<'_>,
-    channel: Channel,
+    (channel, other_end): (Channel, RawFd),
     child_of_parent: bool,
     group: Option<BorrowedFd<'_>>,
 ) -> Result<(i32, OwnedFd)> {
@@ -190,7 +191,11 @@ fn spawn(
             .doing(|| "join the container's pid namespace".into())
     };
     let parent = if child_of_parent { clone_flags::PARENT } else { 0 };
-    spawn::spawn(way, enter, parent, group, || run(joiner, channel))
+    spawn::spawn(way, enter, parent, group, || {
+        // With a copy of it in the process, it would not notice that we are gone.
+        sys::process::close_copy(other_end);
+        run(joiner, channel)
+    })
 }
 
 fn run(joiner: Joiner<'_>, channel: Channel) -> Infallible {
