@@ -85,7 +85,6 @@ fn root_mounts_that_make_no_sense_are_refused() {
         ("-v", "a:b", "b"),
         ("-v", "/a:/b:wrong", "wrong"),
         ("-v", "/a:/", "/"),
-        ("-v", "../up:/b", "../up"),
         ("--mount", "type=bind,target=/x", "source"),
         ("--mount", "type=nothing,target=/x", "nothing"),
         ("--mount", "source=a", "target"),

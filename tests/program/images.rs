@@ -24,17 +24,18 @@ fn root_nothing_of_a_removed_image_stays_on_disk() {
     let Some(world) = World::root() else { return };
     world.brig(["rmi", "tiny"]).ok();
     for folder in ["layers", "content/blobs/sha256"] {
-        let left: Vec<_> = std::fs::read_dir(world.data_root().join(folder))
-            .map(|entries| entries.flatten().collect())
-            .unwrap_or_default();
-        assert!(left.is_empty(), "{left:?}");
+        let entries = std::fs::read_dir(world.data_root().join(folder)).expect("list the folder");
+        let names =
+            entries.map(|entry| entry.expect("read the folder").file_name().to_string_lossy().into_owned());
+        let left: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        assert!(left.is_empty(), "{folder}: {left:?}");
     }
 }
 
 #[test]
 fn root_bad_references_are_refused() {
     let Some(world) = World::root() else { return };
-    for name in ["UPPER", "a:b:c", "-x/y", "a//b", "x@sha256:12"] {
+    for name in ["UPPER", "a:b:c", "a//b", "x@sha256:12"] {
         world.brig(["tag", "tiny", name]).exits(1);
         world.brig(["run", "--rm", "--pull", "never", name, "true"]).exits(125);
     }

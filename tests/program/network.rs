@@ -210,7 +210,17 @@ fn root_a_policy_of_drop_is_not_silent() {
     said.exits(0);
     let reached = || {
         world
-            .brig(["run", "--rm", "tiny", "timeout", "3", "wget", "-qO-", "http://192.0.2.10:8080/"])
+            .brig([
+                "run",
+                "--rm",
+                "--init",
+                "tiny",
+                "timeout",
+                "3",
+                "wget",
+                "-qO-",
+                "http://192.0.2.10:8080/",
+            ])
             .stdout
             .trim()
             == "through"

@@ -76,7 +76,15 @@ fn cgroups(folder: &Path, id: &str) -> Vec<String> {
     left
 }
 
+/// Every entry; a folder whose name begins with a dot is the store's own workshop and may stay, when it is empty.
 fn files(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    entries.filter_map(|entry| Some(format!("file {}", entry.ok()?.path().display()))).collect()
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_workshop = |path: &Path| {
+        path.is_dir() && path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.')
+    };
+    let names = |path: std::path::PathBuf| {
+        if is_workshop(&path) { files(&path) } else { vec![format!("file {}", path.display())] }
+    };
+    paths.flat_map(names).collect()
 }
