@@ -166,8 +166,8 @@ impl Creator for RuntimeCreator {
     }
 
     fn oom_killed(&self, launch: &Launch) -> bool {
-        let _ = launch;
-        false
+        // What cannot be read is not known to have happened.
+        runtime::oom_kills(&launch.state_root, launch.id.as_str()).is_ok_and(|kills| kills > 0)
     }
 
     fn delete(&self, launch: &Launch) {

@@ -119,6 +119,11 @@ pub fn stats(state_root: &Path, id: &str) -> Result<cgroup::Stats> {
     lifecycle::stats(state_root, id)
 }
 
+/// Returns how many processes of a container the kernel has killed for want of memory. Its init may have ended.
+pub fn oom_kills(state_root: &Path, id: &str) -> Result<u64> {
+    lifecycle::oom_kills(state_root, id)
+}
+
 /// Returns the names of all capabilities that Brig knows, `CAP_CHOWN` and so on.
 pub fn capability_names() -> Vec<String> {
     caps::names()

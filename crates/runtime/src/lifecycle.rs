@@ -200,6 +200,15 @@ pub(crate) fn stats(state_root: &Path, id: &str) -> Result<Stats> {
     group(&record)?.stats().map_err(|error| part(&format!("measure container {id:?}"), error))
 }
 
+/// Counts what the kernel killed.
+pub(crate) fn oom_kills(state_root: &Path, id: &str) -> Result<u64> {
+    let (_, record) = recorded(state_root, id)?;
+    if record.cgroup.is_empty() {
+        return Ok(0);
+    }
+    group(&record)?.oom_kills().map_err(|error| part(&format!("measure container {id:?}"), error))
+}
+
 /// Returns the folder and the record of a container that was made.
 pub(crate) fn recorded(state_root: &Path, id: &str) -> Result<(StateDir, Record)> {
     let dir = StateDir::open(state_root, id)?;
