@@ -14,6 +14,7 @@ pub mod sigset;
 pub mod seccomp;
 pub mod netlink;
 pub mod detach;
+pub mod fork;
 pub mod pages;
 pub mod pidfd_info;
 pub mod signalfd;

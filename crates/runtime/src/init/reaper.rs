@@ -4,7 +4,7 @@
 //! filter and the root of the user's program, and is not dumpable.
 
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
-use sys::process::{Forked, clone3, exit_now, kill};
+use sys::process::{exit_now, kill};
 
 use crate::error::{Doing, Result};
 
@@ -12,13 +12,13 @@ use crate::error::{Doing, Result};
 pub(super) fn split() -> Result<()> {
     // Before the fork, so that no signal is lost between it and the wait.
     sys::sigset::block_all().doing(|| "block signals".into())?;
-    match clone3(0, None).doing(|| "fork the program from its init".into())? {
-        Forked::Child => {
+    // Not clone3: the container's filter holds already, and a default profile refuses that.
+    match sys::fork::fork().doing(|| "fork the program from its init".into())? {
+        None => {
             foreground();
             Ok(())
         }
-        Forked::Parent { pid, pidfd } => {
-            std::mem::forget(pidfd);
+        Some(pid) => {
             // Only the program is to hold the streams; the starter learns from their closing that it runs.
             sys::process::close_all();
             serve(pid)
