@@ -27,8 +27,21 @@ bold() { [ -t 1 ] && printf '\033[1m%s\033[0m\n' "$*" || printf '%s\n' "$*"; }
 step() { printf '\n'; bold "# $*"; }
 # Shows a command as a person would type it, and runs it.
 show() {
-    bold "\$ ${*/#$BRIG/brig}"
+    local word line=""
+    for word in "$@"; do
+        [ "$word" != "$BRIG" ] || word=brig
+        case $word in *[!A-Za-z0-9_./:=,@-]*) word="'$word'" ;; esac
+        line+=" $word"
+    done
+    bold "\$$line"
     "$@"
+}
+# Lists the processes whose program is Brig.
+brig_processes() {
+    local exe
+    for exe in /proc/[0-9]*/exe; do
+        [ "$(readlink "$exe" 2> /dev/null)" != "$BRIG" ] || basename "${exe%/exe}"
+    done
 }
 brig() { show "$BRIG" "$@"; }
 finish() {
@@ -84,15 +97,13 @@ brig exec web ps
 brig inspect --format '{{.State.Status}}, {{.HostConfig.Memory}} bytes of memory at most' web
 
 step "No daemon: besides the container itself there is one small monitor, and nothing else."
-for pid in $(busybox pgrep -f "$BRIG" || true); do
-    pss=$(sed -n 's/^Pss: *//p' "/proc/$pid/smaps_rollup" 2> /dev/null || true)
-    [ -z "$pss" ] || printf '%s  %s\n' "$pss" "$(tr '\0' ' ' < "/proc/$pid/cmdline" | sed "s,$BRIG,brig,")"
+for pid in $(brig_processes); do
+    printf '%s of memory: %s\n' "$(sed -n 's/^Pss: *//p' "/proc/$pid/smaps_rollup")" "$(tr '\0' ' ' < "/proc/$pid/cmdline" | cut -c 1-60)"
 done
 
 step "How long it takes: start, run \`true\`, end, clean up."
-for _ in 1 2 3; do
-    show env BRIG_TIMINGS=1 "$BRIG" run --rm --network none tiny true
-done
+for _ in 1 2 3; do "$BRIG" run --rm --network none tiny true; done
+show env BRIG_TIMINGS=1 "$BRIG" run --rm --network none tiny true
 
 step "Stop and remove; nothing is left."
 brig stop web
@@ -102,6 +113,6 @@ printf 'containers on disk: %s, mounts: %s, links: %s, processes: %s\n' \
     "$(ls "$BRIG_ROOT/containers" 2> /dev/null | wc -l)" \
     "$(grep -c "$WORK" /proc/self/mountinfo || true)" \
     "$(ip -o link show type veth | wc -l)" \
-    "$(busybox pgrep -f "$BRIG" | wc -l)"
+    "$(brig_processes | wc -l)"
 printf '\n'
 bold "That was Brig. README.md goes on from here."

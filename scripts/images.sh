@@ -112,8 +112,8 @@ describe() {
         diffs+="${diffs:+,}\"sha256:$(sha "$STORE/$layer/layer.tar")\""
         layers+="${layers:+,}$(descriptor application/vnd.oci.image.layer.v1.tar+gzip "$STORE/$layer/layer.tar.gz")"
     done
-    printf '{"architecture":"%s","os":"linux","config":{"Cmd":["/bin/sh"],"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},"rootfs":{"type":"layers","diff_ids":[%s]},"history":[]}' \
-        "$arch" "$diffs" > "$folder/config.json"
+    printf '{"created":"%s","architecture":"%s","os":"linux","config":{"Cmd":["/bin/sh"],"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},"rootfs":{"type":"layers","diff_ids":[%s]},"history":[]}' \
+        "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$arch" "$diffs" > "$folder/config.json"
     printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":%s,"layers":[%s]}' \
         "$(descriptor application/vnd.oci.image.config.v1+json "$folder/config.json")" "$layers" > "$folder/manifest.json.new"
     mv "$folder/manifest.json.new" "$folder/manifest.json"

@@ -89,7 +89,7 @@ fn root_mounts_that_make_no_sense_are_refused() {
         ("--mount", "type=nothing,target=/x", "nothing"),
         ("--mount", "source=a", "target"),
         ("--tmpfs", "relative", "relative"),
-        ("--tmpfs", "/t:size=big", "big"),
+        ("--tmpfs", "/t:size=big", "size"),
     ] {
         world.brig(["run", "--rm", option, value, "tiny", "true"]).refuses(125, &[word]);
     }

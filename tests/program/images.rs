@@ -140,15 +140,22 @@ fn peer_pull_from_a_real_registry() {
         world.command("docker-registry").arg("serve").arg(&config).spawn().expect("start the registry");
     testkit::eventually("the registry answers", || world.sh("curl -fsS http://127.0.0.1:5000/v2/").code == 0);
     push_tiny(&world);
-    let said = world.brig(["pull", "127.0.0.1:5000/some/image:1"]).ok();
+    let said = pull(&world);
     assert!(said.contains("Status: Downloaded newer image for 127.0.0.1:5000/some/image:1"), "{said}");
     assert_eq!(world.brig(["run", "--rm", "127.0.0.1:5000/some/image:1", "echo", "pulled"]).ok(), "pulled");
-    let said = world.brig(["pull", "127.0.0.1:5000/some/image:1"]).ok();
+    let said = pull(&world);
     assert!(said.contains("Status: Image is up to date"), "{said}");
     world.brig(["pull", "127.0.0.1:5000/some/image:2"]).refuses(1, &["some/image:2"]);
     world.brig(["pull", "127.0.0.1:1/nobody:1"]).refuses(1, &["127.0.0.1:1"]);
     world.sh("kill $(busybox pidof docker-registry)").exits(0);
     registry.wait().expect("the registry ends");
+}
+
+/// Pulls the image and returns what was said: the name on standard output, the progress beside it.
+fn pull(world: &World) -> String {
+    let done = world.brig(["pull", "127.0.0.1:5000/some/image:1"]);
+    assert_eq!(done.ok().lines().last(), Some("127.0.0.1:5000/some/image:1"));
+    done.stdout + &done.stderr
 }
 
 /// Pushes the tiny root file system as an image by plain HTTP.
