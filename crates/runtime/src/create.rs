@@ -134,7 +134,6 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
         None => None,
     };
     let setup = Setup {
-        id: request.id,
         spec,
         plan,
         binds: sources,
@@ -290,10 +289,6 @@ fn open_namespace(kind: LinuxNamespaceType, path: &Path) -> Result<OwnedFd> {
         .doing(|| format!("open the {kind} namespace {path:?}"))?;
     /// `linux/magic.h`.
     const NSFS_MAGIC: i64 = 0x6e73_6673;
-    #[expect(
-        clippy::unnecessary_cast,
-        reason = "the field's width differs between architectures and C libraries"
-    )]
     let magic = rustix::fs::fstatfs(&file).doing(|| format!("look at {path:?}"))?.f_type as i64;
     if magic != NSFS_MAGIC {
         return Err(Error::invalid("linux.namespaces.path", path.to_string_lossy(), "a namespace"));

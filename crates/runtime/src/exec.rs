@@ -1,7 +1,6 @@
 //! Running one more process inside a container: one clone, born in the container's group and process namespace, which
 //! enters the other namespaces by the init's descriptor and becomes the program.
 
-use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use base::{ErrorKind, Kinded};
@@ -198,7 +197,7 @@ fn spawn(
     })
 }
 
-fn run(joiner: Joiner<'_>, channel: Channel) -> Infallible {
+fn run(joiner: Joiner<'_>, channel: Channel) -> ! {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| join(joiner, &channel)));
     let (channel, kind, text) = match outcome {
         Ok(Ok(program)) => {

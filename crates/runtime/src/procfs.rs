@@ -95,10 +95,6 @@ impl Procfs {
 
 /// Returns whether `file` lies on a procfs.
 pub(crate) fn is_procfs(file: impl AsFd) -> Result<bool> {
-    #[expect(
-        clippy::unnecessary_cast,
-        reason = "the field's width differs between architectures and C libraries"
-    )]
     Ok(rustix::fs::fstatfs(file)?.f_type as i64 == PROC_SUPER_MAGIC)
 }
 

@@ -37,13 +37,13 @@ impl Way {
     }
 }
 
-/// Clones. `enter` enters what must be entered before; `child` is the new process.
+/// Clones. `enter` enters what must be entered before; `child` is the new process and does not return.
 pub(crate) fn spawn(
     way: Way,
     enter: impl FnOnce() -> Result<()>,
     flags: u64,
     group: Option<BorrowedFd<'_>>,
-    child: impl FnOnce() -> std::convert::Infallible,
+    child: impl FnOnce(),
 ) -> Result<(i32, OwnedFd)> {
     let home = match way {
         Way::Plain | Way::Stay | Way::Helper => None,
@@ -59,7 +59,10 @@ pub(crate) fn spawn(
             .doing(|| "return to the own process namespace".into())?;
     }
     match forked? {
-        Forked::Child => match child() {},
+        Forked::Child => {
+            child();
+            exit_now(1)
+        }
         Forked::Parent { pid, pidfd } => Ok((pid, pidfd)),
     }
 }
@@ -68,7 +71,7 @@ fn by_helper(
     enter: impl FnOnce() -> Result<()>,
     flags: u64,
     group: Option<BorrowedFd<'_>>,
-    child: impl FnOnce() -> std::convert::Infallible,
+    child: impl FnOnce(),
 ) -> Result<(i32, OwnedFd)> {
     let (ours, theirs) = Channel::pair().doing(|| "make a socket pair".into())?;
     let helper = match clone3(0, None).doing(|| "make a helper process".into())? {
@@ -96,14 +99,17 @@ fn help(
     enter: impl FnOnce() -> Result<()>,
     flags: u64,
     group: Option<BorrowedFd<'_>>,
-    child: impl FnOnce() -> std::convert::Infallible,
+    child: impl FnOnce(),
     channel: &Channel,
 ) -> ! {
     let forked = enter().and_then(|()| {
         clone3(flags | clone_flags::PARENT, group).doing(|| "make the container's process (clone3)".into())
     });
     let message = match forked {
-        Ok(Forked::Child) => match child() {},
+        Ok(Forked::Child) => {
+            child();
+            exit_now(1)
+        }
         Ok(Forked::Parent { pid, pidfd }) => FromInit::Child(pid, pidfd),
         Err(error) => FromInit::Failed(error.kind(), base::error::render_chain(&error)),
     };

@@ -132,13 +132,30 @@ fn mappings(spec: &Spec) -> Result<()> {
         (false, (true, _) | (_, true)) => {
             Err(Error::invalid("linux.uidMappings", "maps", "a user namespace is needed"))
         }
-        (true, (users, groups)) if !joined && !(users && groups) => Err(Error::invalid(
+        (true, (true, true)) if !joined => mapped_user(spec),
+        (true, _) if !joined => Err(Error::invalid(
             "linux.uidMappings",
             "",
             "a new user namespace needs maps of users and of groups",
         )),
         _ => Ok(()),
     }
+}
+
+/// The user of the process must have a counterpart outside.
+fn mapped_user(spec: &Spec) -> Result<()> {
+    let (Some(linux), Some(process)) = (spec.linux(), spec.process()) else { return Ok(()) };
+    let (uid, gid) = (process.user().uid(), process.user().gid());
+    let maps = |maps: &Option<Vec<LinuxIdMapping>>, id| {
+        crate::idmap::maps_id(maps.as_deref().unwrap_or_default(), id)
+    };
+    if !maps(linux.uid_mappings(), uid) {
+        return Err(Error::invalid("process.user.uid", uid.to_string(), "an id of linux.uidMappings"));
+    }
+    if !maps(linux.gid_mappings(), gid) {
+        return Err(Error::invalid("process.user.gid", gid.to_string(), "an id of linux.gidMappings"));
+    }
+    Ok(())
 }
 
 fn net_devices<'a>(spec: &Spec, names: impl Iterator<Item = &'a String>) -> Result<()> {

@@ -159,7 +159,9 @@ fn root_a_killed_create_is_cleaned_up() {
     child.wait().unwrap();
     // The init sees that nobody speaks with it any more and ends; the hook is a program of the host's own.
     wait_for("the init's end", || mine.iter().filter(|pid| !is_sleep(**pid)).all(|pid| !alive(*pid)));
-    mine.iter().filter(|pid| is_sleep(**pid)).for_each(|pid| drop(sys::process::kill(*pid, 9)));
+    for pid in mine.iter().filter(|pid| is_sleep(**pid)) {
+        let _ = sys::process::kill(*pid, 9);
+    }
     assert_eq!(status(&world, &id), "stopped");
     world.brig(&["delete", "--force", &id]).good();
     assert!(remains(&world, &id).is_empty(), "{:?}", remains(&world, &id));

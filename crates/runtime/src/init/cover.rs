@@ -98,7 +98,7 @@ pub(super) fn readonly_root(root: &Root) -> Result<()> {
             let kept = rustix::fs::fstatvfs(root).doing(what)?.f_flag.bits();
             let flags =
                 MountFlags::from_bits_retain((kept & 0xf) as u32) | MountFlags::BIND | MountFlags::RDONLY;
-            rustix::mount::mount_remount(&binds::fd_path(root), flags, c"").doing(what)
+            rustix::mount::mount_remount(binds::fd_path(root), flags, c"").doing(what)
         }
         result => result.doing(what),
     }

@@ -43,7 +43,6 @@ pub(crate) enum RootSource {
 /// Everything that the init needs, prepared before the clone.
 #[derive(Debug)]
 pub(crate) struct Setup<'a> {
-    pub(crate) id: &'a str,
     pub(crate) spec: &'a Spec,
     pub(crate) plan: Plan,
     /// The opened sources of `plan.binds`; empty when the init opens them itself.
@@ -75,7 +74,7 @@ pub(crate) struct Setup<'a> {
 }
 
 /// Runs the init; never returns.
-pub(crate) fn run(setup: Setup<'_>, channel: Channel) -> std::convert::Infallible {
+pub(crate) fn run(setup: Setup<'_>, channel: Channel) -> ! {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| steps(setup, &channel)));
     let (kind, text) = match outcome {
         Ok(Ok(never)) => match never {},

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use sys::beneath::Root;
 
-use super::{mounts, rootfs};
+use super::mounts;
 use crate::binds::clone_tree;
 use crate::error::{Doing, Error, Result};
 use crate::plan::Node;
@@ -92,11 +92,6 @@ pub(super) fn null_tree() -> Result<std::os::fd::OwnedFd> {
         return Err(Error::unsupported("masking files", "/dev/null of the host is not the null device"));
     }
     Ok(tree)
-}
-
-/// Attaches `tree` on an opened file or folder.
-pub(super) fn cover(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    rootfs::move_to(tree, target)
 }
 
 /// Opens a file beneath the root for what is only looked at.

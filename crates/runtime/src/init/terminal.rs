@@ -58,10 +58,6 @@ pub(crate) fn open_host(window: Option<(u16, u16)>) -> Result<Terminal> {
 fn from_master(master: OwnedFd, window: Option<(u16, u16)>) -> Result<Terminal> {
     let what = || "open the other end of the terminal".to_owned();
     let (kind, device) = binds::kind_of(&master).doing(what)?;
-    #[expect(
-        clippy::unnecessary_cast,
-        reason = "the field's width differs between architectures and C libraries"
-    )]
     let magic = rustix::fs::fstatfs(&master).doing(what)?.f_type as i64;
     if kind != FileType::CharacterDevice || device != rustix::fs::makedev(5, 2) || magic != DEVPTS_SUPER_MAGIC
     {

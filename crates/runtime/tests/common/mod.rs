@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// A bundle and a state root of its own; everything in it is removed at the end.
-pub struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
     ids: std::cell::RefCell<Vec<String>>,
-    pub program: PathBuf,
+    pub(crate) program: PathBuf,
 }
 
 /// Says loudly why a test does nothing.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIP {why}");
 }
 
 /// Returns a world, or says why there can be none.
-pub fn world() -> Option<World> {
+pub(crate) fn world() -> Option<World> {
     if !rustix::process::geteuid().is_root() {
         skip("needs root");
         return None;
@@ -42,11 +42,11 @@ impl World {
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let exe = std::env::current_exe().unwrap();
         let built = exe.parent().unwrap().parent().unwrap().join("examples/brig-runtime");
-        // A copy of its own: some tests try to destroy it.
-        let program = dir.path().join("brig-runtime");
-        let hint = "cargo builds the example with all tests, or by cargo build -p runtime --examples";
-        std::fs::copy(&built, &program).unwrap_or_else(|error| panic!("{built:?}: {error} ({hint})"));
-        let world = Self { dir, ids: Vec::new().into(), program };
+        assert!(
+            built.exists(),
+            "cargo builds the example with all tests, or by cargo build -p runtime --examples"
+        );
+        let world = Self { dir, ids: Vec::new().into(), program: built };
         let bin = world.rootfs().join("bin");
         std::fs::create_dir_all(&bin).unwrap();
         for folder in ["proc", "sys", "dev", "tmp", "etc"] {
@@ -62,8 +62,16 @@ impl World {
         world
     }
 
+    /// Gives the world a copy of the runtime that may be destroyed. Another program copies it: a child that another test
+    /// forks meanwhile must not hold it open for writing.
+    pub(crate) fn with_own_program(&mut self) {
+        let own = self.dir.path().join("brig-runtime");
+        assert!(Command::new("cp").arg(&self.program).arg(&own).status().unwrap().success());
+        self.program = own;
+    }
+
     /// Puts the libraries of the runtime into the image, so that it could run there.
-    pub fn with_libraries(&self) {
+    pub(crate) fn with_libraries(&self) {
         let listed = Command::new("ldd").arg(&self.program).output().unwrap();
         for word in
             String::from_utf8_lossy(&listed.stdout).split_whitespace().filter(|word| word.starts_with('/'))
@@ -74,20 +82,20 @@ impl World {
         }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn bundle(&self) -> PathBuf {
+    pub(crate) fn bundle(&self) -> PathBuf {
         self.dir.path().join("bundle")
     }
 
-    pub fn rootfs(&self) -> PathBuf {
+    pub(crate) fn rootfs(&self) -> PathBuf {
         self.bundle().join("rootfs")
     }
 
     /// Returns a spec that runs `script`.
-    pub fn spec(&self, script: &str) -> Value {
+    pub(crate) fn spec(&self, script: &str) -> Value {
         json!({
             "ociVersion": "1.2.0",
             "process": {"user": {"uid": 0, "gid": 0}, "args": ["/bin/sh", "-c", script], "cwd": "/",
@@ -111,12 +119,12 @@ impl World {
     }
 
     /// Writes `config.json`.
-    pub fn write(&self, spec: &Value) {
+    pub(crate) fn write(&self, spec: &Value) {
         std::fs::write(self.bundle().join("config.json"), serde_json::to_vec(spec).unwrap()).unwrap();
     }
 
     /// Returns a command of the runtime.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(self.dir.path().join("state")).args(args).current_dir(self.bundle());
         command.stdin(Stdio::null());
@@ -124,19 +132,19 @@ impl World {
     }
 
     /// Runs a command of the runtime.
-    pub fn brig(&self, args: &[&str]) -> Done {
+    pub(crate) fn brig(&self, args: &[&str]) -> Done {
         Done::of(self.command(args).output().unwrap())
     }
 
     /// Runs a spec in the foreground.
-    pub fn run(&self, spec: &Value) -> Done {
+    pub(crate) fn run(&self, spec: &Value) -> Done {
         self.write(spec);
         let id = self.id();
         self.brig(&["run", &id])
     }
 
     /// Starts a spec that stays, and returns its name.
-    pub fn start(&self, spec: &Value) -> String {
+    pub(crate) fn start(&self, spec: &Value) -> String {
         self.write(spec);
         let id = self.id();
         // Its own streams: a container that holds our pipe would keep us waiting.
@@ -152,7 +160,7 @@ impl World {
     }
 
     /// Returns a name that no other test uses.
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         let number = self.ids.borrow().len();
         let tail = self.path().file_name().unwrap().to_string_lossy().into_owned();
         let id = format!("{tail}-{number}");
@@ -170,7 +178,7 @@ impl Drop for World {
 }
 
 /// Adds capabilities to a spec.
-pub fn add_caps(spec: &mut Value, caps: &[&str]) {
+pub(crate) fn add_caps(spec: &mut Value, caps: &[&str]) {
     for set in ["bounding", "permitted", "effective"] {
         let list = spec["process"]["capabilities"][set].as_array_mut().unwrap();
         list.extend(caps.iter().map(|cap| json!(cap)));
@@ -178,7 +186,7 @@ pub fn add_caps(spec: &mut Value, caps: &[&str]) {
 }
 
 /// Gives a spec a user namespace of its own, and its users the root file system.
-pub fn with_user_namespace(spec: &mut Value, world: &World) {
+pub(crate) fn with_user_namespace(spec: &mut Value, world: &World) {
     const FIRST: u32 = 200_000;
     spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
     let map = json!([{"containerID": 0, "hostID": FIRST, "size": 65536}]);
@@ -191,35 +199,35 @@ pub fn with_user_namespace(spec: &mut Value, world: &World) {
 
 /// What a command did.
 #[derive(Debug)]
-pub struct Done {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Done {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
 
     /// Asserts that it succeeded and returns what it printed.
     #[track_caller]
-    pub fn good(self) -> String {
+    pub(crate) fn good(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.out
     }
 
     /// Asserts that it failed and said `text`.
     #[track_caller]
-    pub fn bad(self, text: &str) {
+    pub(crate) fn bad(self, text: &str) {
         assert!(self.code != 0 && self.err.contains(text), "{self:?}");
     }
 }
 
 /// Waits until `done` says so; at most ten seconds.
 #[track_caller]
-pub fn wait_for(what: &str, done: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, done: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !done() {
         assert!(Instant::now() < end, "{what} did not happen");
