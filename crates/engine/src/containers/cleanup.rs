@@ -99,7 +99,7 @@ impl Engine {
         match row.status {
             Status::Running => match self.truth(&row.id) {
                 Truth::Alive(state) => {
-                    if !std::path::Path::new(&format!("/proc/{}", state.monitor)).exists() {
+                    if !is_process(state.monitor) {
                         monitor::ensure_monitor(&run_dir)
                             .doing(|| format!("cannot watch container {}", row.name))?;
                     }
@@ -136,6 +136,14 @@ impl Engine {
     }
 }
 
+/// Whether there is a process of that number that has not ended; one that nobody has reaped yet has.
+fn is_process(pid: i32) -> bool {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may hold anything, so the state is what follows the last one.
+    let end = stat.iter().rposition(|byte| *byte == b')');
+    end.and_then(|end| stat.get(end + 2)).is_some_and(|state| !matches!(state, b'Z' | b'X'))
+}
+
 /// Decides whether, and after what wait, a container is started again.
 fn restart_wait(policy: &RestartPolicy, row: &ContainerRow, result: &RunResult) -> Option<Duration> {
     if row.stopped_by_user {
@@ -165,6 +173,18 @@ fn wait_before(restarts: u32, run: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_ended_is_none() {
+        assert!(is_process(std::process::id() as i32));
+        let mut child = std::process::Command::new("true").current_dir("/").spawn().unwrap();
+        let pid = child.id() as i32;
+        while is_process(pid) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.wait().unwrap();
+        assert!(!is_process(pid));
+    }
 
     #[test]
     fn waits_double_up_to_a_minute_and_begin_anew() {
