@@ -91,7 +91,8 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
     check_stdio(process, &request.stdio, request.console_socket)?;
     refuse_absent(spec)?;
     let facts = Facts {
-        user_namespace: namespaces.has_user,
+        // Root of a user namespace may make no devices either: the host's are bound.
+        user_namespace: namespaces.has_user || !cgroup::devices::in_initial_user_namespace(),
         terminal: matches!(request.stdio, Stdio::Terminal),
         bundle: bundle.clone(),
     };

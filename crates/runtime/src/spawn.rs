@@ -18,17 +18,23 @@ pub(crate) enum Way {
     Plain,
     /// The caller enters a process namespace and returns.
     Return,
-    /// The caller enters a user namespace and stays there: it made itself for this one task (`CLONE_PARENT` would make
-    /// a helper's child the wrong one's).
+    /// The caller enters what it cannot leave and stays there: it made itself for this one task (`CLONE_PARENT` would
+    /// make a helper's child the wrong one's).
     Stay,
     /// A helper process enters, clones with `CLONE_PARENT` and ends.
     Helper,
 }
 
 impl Way {
-    /// Chooses: a user namespace cannot be left again, a process namespace can.
+    /// Chooses: a user namespace cannot be left again; a process namespace can by the machine's root, to whose user
+    /// namespace the own one belongs.
     pub(crate) fn choose(user: bool, pid: bool, child_of_parent: bool) -> Self {
-        match (user, pid) {
+        let fixed = user || pid && !crate::cgroup::devices::in_initial_user_namespace();
+        Self::of(fixed, pid, child_of_parent)
+    }
+
+    fn of(fixed: bool, pid: bool, child_of_parent: bool) -> Self {
+        match (fixed, pid) {
             (true, _) if child_of_parent => Self::Stay,
             (true, _) => Self::Helper,
             (false, true) => Self::Return,
@@ -130,10 +136,10 @@ mod tests {
 
     #[test]
     fn a_user_namespace_is_never_returned_from() {
-        assert_eq!(Way::choose(false, false, true), Way::Plain);
-        assert_eq!(Way::choose(false, true, false), Way::Return);
-        assert_eq!(Way::choose(true, true, false), Way::Helper);
-        assert_eq!(Way::choose(true, false, true), Way::Stay);
+        assert_eq!(Way::of(false, false, true), Way::Plain);
+        assert_eq!(Way::of(false, true, false), Way::Return);
+        assert_eq!(Way::of(true, true, false), Way::Helper);
+        assert_eq!(Way::of(true, false, true), Way::Stay);
     }
 
     #[test]
