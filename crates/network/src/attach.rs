@@ -69,6 +69,14 @@ pub fn create_netns() -> Result<OwnedFd> {
     Ok(netns)
 }
 
+/// The same for root of a user namespace, who may not come back to the machine's own network: a thread is sent.
+pub fn create_netns_apart() -> Result<OwnedFd> {
+    let what = || "create a network namespace".to_owned();
+    let (netns, inner) = sys::netns::create_apart(prepare_netns).attempt(what)?;
+    inner?;
+    Ok(netns)
+}
+
 /// Runs inside the new namespace.
 fn prepare_netns() -> Result<()> {
     let what = || "prepare a network namespace".to_owned();

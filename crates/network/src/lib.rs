@@ -23,7 +23,7 @@ mod netlink;
 mod ports;
 mod routes;
 
-pub use attach::{Attachment, attach, create_netns, detach, host_ifname};
+pub use attach::{Attachment, attach, create_netns, create_netns_apart, detach, host_ifname};
 pub use bridge::{BridgeConfig, ensure_bridge, ipv6_available, remove_bridge};
 pub use error::{Error, Result};
 pub use firewall::{

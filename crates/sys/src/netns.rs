@@ -71,3 +71,18 @@ pub fn create<T>(visit: impl FnOnce() -> T) -> Result<(OwnedFd, T)> {
     back.now()?;
     Ok((made?, value))
 }
+
+/// Does what [`create`] does on a thread that never comes back and ends: for root of a user namespace, who may leave the
+/// machine's network and not enter it again.
+pub fn create_apart<T: Send>(visit: impl FnOnce() -> T + Send) -> Result<(OwnedFd, T)> {
+    let there = || {
+        // SAFETY: as in `create`; the thread ends in the new namespace.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?;
+        Ok((current()?, visit()))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, there);
+        let thread = thread.map_err(|_| rustix::io::Errno::AGAIN)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
