@@ -13,6 +13,7 @@ pub mod images;
 pub mod model;
 pub mod networks;
 pub mod roles;
+pub mod rootless;
 pub mod roots;
 pub mod system;
 pub mod timings;

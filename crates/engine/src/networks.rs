@@ -17,6 +17,7 @@ use crate::containers::random_bytes;
 use crate::db::ContainerRow;
 use crate::error::{Doing, Error, IoContext, Result};
 use crate::model::{Endpoint, Network, Port};
+use crate::rootless::{self, usermode};
 
 /// Where the default bridge's subnet is looked for: private ranges that few others use come first.
 const POOLS: [(Ipv4Addr, u8); 3] = [
@@ -36,6 +37,8 @@ pub const BRIDGE: &str = "bridge";
 pub(crate) enum Mode {
     /// A place on the default bridge.
     Bridge,
+    /// What stands for it when a plain user calls: a user-mode network of the container's own.
+    UserMode,
     /// The host's own network.
     Host,
     /// A namespace with loopback only.
@@ -48,6 +51,7 @@ impl Mode {
     /// Reads `--network`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         match text {
+            "" | "default" | BRIDGE if rootless::is_rootless() => Ok(Self::UserMode),
             "" | "default" | BRIDGE => Ok(Self::Bridge),
             "host" => Ok(Self::Host),
             "none" => Ok(Self::None),
@@ -70,6 +74,7 @@ pub(crate) struct Prepared {
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) ports: Vec<Port>,
     attachment: Option<Attachment>,
+    user_mode: bool,
 }
 
 impl Engine {
@@ -141,11 +146,25 @@ impl Engine {
 
     /// Gives a container its namespace, its address and its ports; nothing is on the wire yet.
     pub(crate) fn prepare_network(&self, row: &ContainerRow, mode: &Mode) -> Result<Prepared> {
-        let none = Prepared { netns: None, endpoint: None, ports: Vec::new(), attachment: None };
-        let make = || network::create_netns().doing(|| "cannot make a network namespace".to_owned());
+        let none =
+            Prepared { netns: None, endpoint: None, ports: Vec::new(), attachment: None, user_mode: false };
+        let make = || {
+            let made = if rootless::is_rootless() {
+                network::create_netns_apart()
+            } else {
+                network::create_netns()
+            };
+            made.doing(|| "cannot make a network namespace".to_owned())
+        };
         match mode {
             Mode::Host | Mode::Container(_) => return Ok(none),
             Mode::None => return Ok(Prepared { netns: Some(make()?), ..none }),
+            Mode::UserMode => {
+                usermode::check()?;
+                let ports = self.acquire_host_ports(row)?;
+                usermode::check_ports(&ports)?;
+                return Ok(Prepared { netns: Some(make()?), ports, user_mode: true, ..none });
+            }
             Mode::Bridge => {}
         }
         let bridge = self.bridge()?;
@@ -164,12 +183,23 @@ impl Engine {
             isolated: false,
             sysctls: Vec::new(),
         };
-        Ok(Prepared { netns: Some(make()?), endpoint: Some(endpoint), ports, attachment: Some(attachment) })
+        Ok(Prepared {
+            netns: Some(make()?),
+            endpoint: Some(endpoint),
+            ports,
+            attachment: Some(attachment),
+            user_mode: false,
+        })
     }
 
     /// Puts a prepared network on the wire: bridge, rules, link, published ports. Undone by [`Engine::teardown_network`].
     pub(crate) fn setup_network(&self, id: &ContainerId, prepared: &Prepared, netns: &OwnedFd) -> Result<()> {
         use std::os::fd::AsFd;
+        if prepared.user_mode {
+            usermode::start(netns, &self.roots().container_run(id.as_str()), &prepared.ports)?;
+            crate::timings::mark("pasta");
+            return Ok(());
+        }
         let Some(attachment) = &prepared.attachment else { return Ok(()) };
         let bridge = self.bridge()?;
         network::ensure_bridge(&bridge).doing(|| format!("cannot set up the bridge {}", bridge.name))?;
@@ -234,6 +264,10 @@ impl Engine {
 
     /// Takes what [`Engine::setup_network`] made away. The link pair dies with the container's namespace by itself.
     pub(crate) fn teardown_network(&self, id: &ContainerId) -> Result<()> {
+        if rootless::is_rootless() {
+            usermode::stop(&self.roots().container_run(id.as_str()))?;
+            return self.db()?.release_network(id);
+        }
         let ports = self.db()?.ports(id)?;
         let endpoint = self.db()?.endpoints(id)?.into_iter().next();
         if let Some(endpoint) = endpoint.filter(|_| !ports.is_empty()) {
@@ -370,10 +404,26 @@ impl Engine {
 
     /// Returns the networks that every engine has.
     pub fn networks(&self) -> Result<Vec<Network>> {
-        let bridge = self.bridge()?;
         let made = std::fs::metadata(self.roots().data.join("version")).at("look at", &self.roots().data)?;
         let created =
             made.modified().ok().and_then(|time| jiff::Timestamp::try_from(time).ok()).unwrap_or_default();
+        let id = |name: &str| {
+            Digest::of(format!("{} {name}", self.roots().data.display()).as_bytes()).hex().to_owned()
+        };
+        let plain = |name: &str, driver: &str| Network {
+            id: id(name),
+            name: name.to_owned(),
+            driver: driver.to_owned(),
+            created,
+            subnets: Vec::new(),
+            options: BTreeMap::new(),
+            ipv6: false,
+            containers: Vec::new(),
+        };
+        if rootless::is_rootless() {
+            return Ok(vec![plain(BRIDGE, "pasta"), plain("host", "host"), plain("none", "null")]);
+        }
+        let bridge = self.bridge()?;
         let rows: BTreeMap<ContainerId, String> =
             self.db()?.containers()?.into_iter().map(|row| (row.id, row.name)).collect();
         let attached = self.db()?.all_endpoints()?;
@@ -393,19 +443,6 @@ impl Engine {
             ("com.docker.network.bridge.enable_ip_masquerade".to_owned(), "true".to_owned()),
             ("com.docker.network.bridge.name".to_owned(), bridge.name.clone()),
         ]);
-        let id = |name: &str| {
-            Digest::of(format!("{} {name}", self.roots().data.display()).as_bytes()).hex().to_owned()
-        };
-        let plain = |name: &str, driver: &str| Network {
-            id: id(name),
-            name: name.to_owned(),
-            driver: driver.to_owned(),
-            created,
-            subnets: Vec::new(),
-            options: BTreeMap::new(),
-            ipv6: false,
-            containers: Vec::new(),
-        };
         let ipv6 = bridge.subnet6.is_some();
         let bridge =
             Network { subnets, options, ipv6, containers: containers.collect(), ..plain(BRIDGE, "bridge") };
@@ -441,7 +478,11 @@ impl Engine {
         if *mode == Mode::Host && overrides == network::files::DnsOverrides::default() {
             return Ok((host, None));
         }
-        let made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
+        let mut made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
+        if *mode == Mode::UserMode && made.warning.is_some() {
+            overrides.servers.push(IpAddr::V4(usermode::DNS));
+            made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
+        }
         Ok((made.text, made.warning))
     }
 
@@ -453,6 +494,12 @@ impl Engine {
         endpoint: Option<&Endpoint>,
     ) -> Result<String> {
         let gateway = || -> Result<IpAddr> {
+            if rootless::is_rootless() {
+                return Err(Error::Unsupported(
+                    "host-gateway is not supported for a plain user's containers: they cannot reach the host's own ports"
+                        .to_owned(),
+                ));
+            }
             let gateway = endpoint.and_then(|endpoint| endpoint.gateway4).map(IpAddr::V4);
             Ok(gateway.or(self.bridge()?.gateway4.map(IpAddr::V4)).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
         };

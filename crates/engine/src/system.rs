@@ -236,7 +236,7 @@ fn security() -> Vec<String> {
     if exists("/sys/fs/selinux/enforce") {
         list.push("name=selinux".to_owned());
     }
-    if !rustix::process::geteuid().is_root() {
+    if crate::rootless::is_rootless() {
         list.push("name=rootless".to_owned());
     }
     list

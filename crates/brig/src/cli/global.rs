@@ -50,7 +50,7 @@ pub(crate) struct Global {
 impl Global {
     /// Returns where the engine keeps its things.
     pub(crate) fn roots(&self) -> engine::Roots {
-        let uid = rustix::process::geteuid().as_raw();
+        let uid = engine::rootless::caller();
         engine::Roots::find(self.root.clone(), self.run_root.clone(), self.config.clone(), uid, |name| {
             std::env::var_os(name)
         })

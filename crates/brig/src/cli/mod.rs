@@ -30,7 +30,11 @@ pub(crate) struct Context {
 impl Context {
     /// Opens the engine on the chosen roots.
     pub(crate) fn engine(&self) -> Result<engine::Engine> {
-        let engine = engine::Engine::open(self.global.roots())?;
+        let roots = self.global.roots();
+        if let Some(warning) = engine::rootless::enter(&roots)? {
+            crate::ui::note(&format!("WARNING: {warning}"));
+        }
+        let engine = engine::Engine::open(roots)?;
         engine::timings::mark("open engine");
         Ok(engine)
     }

@@ -12,6 +12,10 @@ use crate::model::{MountKind, MountPoint};
 
 /// Size of `/dev/shm` when nobody says, in bytes, as in Docker.
 const SHM_SIZE: i64 = 64 << 20;
+/// The group `tty`, to which terminals belong.
+const TTY_GROUP: u32 = 5;
+/// The highest group that the kernel takes for `ping_group_range`.
+const PING_GROUP_MAX: u32 = 2_147_483_647;
 /// Version of the runtime specification that the document follows.
 const OCI_VERSION: &str = "1.2.0";
 
@@ -39,6 +43,8 @@ pub(crate) struct Resolved<'a> {
     pub(crate) seccomp: Option<Value>,
     /// Whether the machine has cgroup v2 only.
     pub(crate) unified: bool,
+    /// The highest group that exists: a user namespace has fewer than the machine.
+    pub(crate) highest_gid: u32,
 }
 
 /// Renders the document.
@@ -198,16 +204,15 @@ fn mounts(input: &Resolved<'_>) -> Result<Vec<Value>> {
     let host = &input.spec.host_config;
     let rw = if host.privileged { "rw" } else { "ro" };
     let shm_size = if host.shm_size > 0 { host.shm_size } else { SHM_SIZE };
+    let mut pts = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    if input.highest_gid >= TTY_GROUP {
+        pts.push("gid=5");
+    }
     let mount = |target: &str, kind: &str, source: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": source, "options": options });
     let mut list = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        ),
+        mount("/dev/pts", "devpts", "devpts", &pts),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", rw]),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &[rw, "nosuid", "noexec", "nodev"]),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
@@ -278,7 +283,7 @@ fn linux(input: &Resolved<'_>, security: &Security) -> Result<Value> {
     if !matches!(host.network_mode.as_str(), "host") && !host.network_mode.starts_with("container:") {
         // As Docker: anybody inside may listen on low ports and send pings; it is the container's own network.
         sysctl.entry("net.ipv4.ip_unprivileged_port_start".to_owned()).or_insert_with(|| "0".to_owned());
-        sysctl.entry("net.ipv4.ping_group_range".to_owned()).or_insert_with(|| "0 2147483647".to_owned());
+        sysctl.entry("net.ipv4.ping_group_range".to_owned()).or_insert_with(|| format!("0 {}", input.highest_gid.min(PING_GROUP_MAX)));
     }
     linux["sysctl"] = json!(sysctl);
     if !security.unmasked {
@@ -412,6 +417,7 @@ mod tests {
             device_rules: &[],
             seccomp: None,
             unified: true,
+            highest_gid: u32::MAX - 1,
         };
         render(&input).unwrap()
     }

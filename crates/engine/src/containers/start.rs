@@ -26,6 +26,7 @@ use crate::db::ContainerRow;
 use crate::error::{Doing, Error, IoContext, Result};
 use crate::model::{MountPoint, Status};
 use crate::networks::{Mode, Prepared};
+use crate::rootless;
 
 /// A container that was started.
 #[derive(Debug)]
@@ -214,6 +215,7 @@ impl Engine {
             device_rules: &devices::rules(host)?,
             seccomp: self.seccomp(host)?,
             unified: self.cgroups_are_unified(),
+            highest_gid: rootless::highest_gid(),
         })?;
         let path = folder.join("config.json");
         fs::write(&path, document.to_string()).at("write", &path)?;
@@ -271,6 +273,8 @@ impl Engine {
             cleanup: self.cleanup_command(&row.id),
             init: host.init.unwrap_or(false),
             cgroup: match self.config().runtime.cgroups {
+                // Nobody delegated any to a plain user; see rootless::limits.
+                _ if rootless::is_rootless() => CgroupManager::Disabled,
                 CgroupSetting::Cgroupfs => CgroupManager::Cgroupfs,
                 CgroupSetting::Systemd => CgroupManager::Systemd,
                 CgroupSetting::Disabled => CgroupManager::Disabled,

@@ -1,0 +1,201 @@
+//! The network of a plain user's container: the program pasta beside it (Debian package passt), which carries what the
+//! container sends over sockets of the user's own. No bridge: containers do not reach each other but by published ports.
+//!
+//! pasta is told the namespace by a file in the container's run folder, on which it is mounted for a moment, in a mount
+//! namespace that only this command and pasta see. When the file goes, at the end of the container, pasta ends; it is
+//! also told so by a signal, since a folder that is never cleaned up would keep it.
+
+use std::fs::{self, File};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::ids;
+use crate::error::{Error, IoContext, Result};
+use crate::model::Port;
+
+/// Where containers ask for names when the host's own servers are on its loopback; pasta hands it on to them.
+pub(crate) const DNS: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+const PROGRAM: &str = "pasta";
+
+/// Finds pasta, or says what to install.
+pub(crate) fn check() -> Result<PathBuf> {
+    ids::find_program(PROGRAM, std::env::var_os("PATH")).ok_or_else(|| {
+        Error::Unsupported(
+            "a plain user's containers reach the network by the program pasta, which is not installed: have root run `apt-get install passt`, or use --network none or --network host"
+                .to_owned(),
+        )
+    })
+}
+
+/// Checks that pasta can publish `ports`.
+pub(crate) fn check_ports(ports: &[Port]) -> Result<()> {
+    match ports.iter().find(|port| !matches!(port.proto.as_str(), "tcp" | "udp")) {
+        Some(port) => Err(Error::Unsupported(format!(
+            "cannot publish port {}/{}: a plain user's containers have tcp and udp ports only",
+            port.host_first, port.proto
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Starts pasta for the namespace `netns`; `folder` is the container's run folder. Returns when the network is there.
+pub(crate) fn start(netns: &OwnedFd, folder: &Path, ports: &[Port]) -> Result<()> {
+    let program = check()?;
+    let (file, pid_file) = files(folder);
+    File::create(&file).at("make", &file)?;
+    let source = format!("/proc/self/fd/{}", netns.as_raw_fd());
+    let bound = mount(source.as_str(), &file, "", MountFlags::BIND, None);
+    bound.map_err(std::io::Error::from).at("mount a network namespace on", &file)?;
+    let output = Command::new(program)
+        .args(arguments(&file, &pid_file, ports))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output();
+    // pasta has opened it, or has failed.
+    unmount(&file, UnmountFlags::DETACH).map_err(std::io::Error::from).at("unmount", &file)?;
+    let output = output.map_err(|source| Error::System { action: "run pasta".to_owned(), source })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::Unavailable(format!(
+        "cannot set up the container's network: pasta said: {}",
+        said(&output.stderr)
+    )))
+}
+
+/// Ends the pasta of a container, if there is one.
+pub(crate) fn stop(folder: &Path) -> Result<()> {
+    let (file, pid_file) = files(folder);
+    // Mounted only when a start was killed half-way, and then only in that command's namespace.
+    let _ = unmount(&file, UnmountFlags::DETACH);
+    let recorded = fs::read_to_string(&pid_file).ok();
+    if let Some(pid) = recorded.and_then(|text| text.trim().parse().ok()).and_then(Pid::from_raw) {
+        end(pid, &file)?;
+    }
+    for path in [&file, &pid_file] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).at("remove", path);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Kills process `pid` when it is the pasta that was started for `file`: a number may have been given to another since.
+fn end(pid: Pid, file: &Path) -> Result<()> {
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let is_ours = line.split(|byte| *byte == 0).any(|word| word == file.as_os_str().as_encoded_bytes());
+    if !is_ours {
+        return Ok(());
+    }
+    match pidfd_send_signal(process, Signal::TERM) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => {
+            Err(Error::System { action: format!("end the network program {pid}"), source: errno.into() })
+        }
+    }
+}
+
+fn files(folder: &Path) -> (PathBuf, PathBuf) {
+    (folder.join("netns"), folder.join("pasta.pid"))
+}
+
+/// The command line of pasta(1). Nothing of the host's own network is reachable but what is asked for: neither its
+/// loopback by the gateway's address, nor its listening ports by the namespace's loopback.
+fn arguments(file: &Path, pid_file: &Path, ports: &[Port]) -> Vec<String> {
+    let mut list: Vec<String> =
+        ["--config-net", "--quiet", "--no-map-gw", "--ns-ifname", "eth0"].map(str::to_owned).into();
+    list.extend(["--tcp-ns", "none", "--udp-ns", "none", "--dns-forward"].map(str::to_owned));
+    list.push(DNS.to_string());
+    for (flag, proto) in [("--tcp-ports", "tcp"), ("--udp-ports", "udp")] {
+        let mut wanted: Vec<String> = ports.iter().filter(|port| port.proto == proto).map(forward).collect();
+        if wanted.is_empty() {
+            wanted.push("none".to_owned());
+        }
+        list.extend(wanted.into_iter().flat_map(|spec| [flag.to_owned(), spec]));
+    }
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    list.extend(["--pid".to_owned(), path(pid_file), "--netns".to_owned(), path(file)]);
+    list
+}
+
+/// A published range as pasta writes it: `ADDRESS/FIRST-LAST:FIRST-LAST`.
+fn forward(port: &Port) -> String {
+    let range = |first: u16| match port.count {
+        1 => first.to_string(),
+        count => format!("{first}-{}", first.saturating_add(count - 1)),
+    };
+    let address =
+        port.host_ip.filter(|ip| !ip.is_unspecified()).map(|ip| format!("{ip}/")).unwrap_or_default();
+    format!("{address}{}:{}", range(port.host_first), range(port.guest_first))
+}
+
+/// What pasta said, without its complaints about the system's log.
+fn said(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.ends_with("to syslog")).collect();
+    let mut text = lines.join("; ");
+    if text.contains("/dev/net/tun") {
+        text.push_str(" (its mode must let you open it: `chmod 666 /dev/net/tun`)");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(proto: &str, ip: Option<&str>, host: u16, guest: u16, count: u16) -> Port {
+        let host_ip = ip.map(|ip| ip.parse().unwrap());
+        Port { proto: proto.into(), host_ip, host_first: host, guest_first: guest, count }
+    }
+
+    #[test]
+    fn nothing_is_forwarded_that_was_not_asked_for() {
+        let line = arguments(Path::new("/r/netns"), Path::new("/r/pasta.pid"), &[]).join(" ");
+        assert!(line.contains("--tcp-ports none --udp-ports none"), "{line}");
+        assert!(line.contains("--no-map-gw") && line.contains("--tcp-ns none --udp-ns none"), "{line}");
+        assert!(line.ends_with("--netns /r/netns"), "{line}");
+    }
+
+    #[test]
+    fn ports_are_written_as_pasta_reads_them() {
+        let ports = [
+            port("tcp", None, 8080, 80, 1),
+            port("tcp", Some("127.0.0.1"), 9000, 90, 3),
+            port("udp", Some("::1"), 53, 5353, 1),
+            port("tcp", Some("0.0.0.0"), 1, 2, 1),
+        ];
+        assert_eq!(
+            ports.each_ref().map(forward),
+            ["8080:80", "127.0.0.1/9000-9002:90-92", "::1/53:5353", "1:2"]
+        );
+        assert!(check_ports(&ports).is_ok());
+        assert!(check_ports(&[port("sctp", None, 1, 1, 1)]).is_err());
+    }
+
+    #[test]
+    fn a_strangers_process_is_never_ended() {
+        let folder = std::env::temp_dir().join(format!("usermode-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        fs::write(folder.join("pasta.pid"), child.id().to_string()).unwrap();
+        stop(&folder).unwrap();
+        assert!(child.try_wait().unwrap().is_none(), "it still runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!folder.join("pasta.pid").exists());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
