@@ -43,7 +43,7 @@ impl Engine {
             self.db()?.set_stopped_by_user(&row.id)?;
             match row.status {
                 Status::Restarting => self.cancel_restart(&row),
-                _ => self.end(&row, 9, None)?,
+                _ => self.end(&row, 9, Some(super::stop::KILL_PATIENCE))?,
             }
         }
         let _lock = match self.lock(&row.id) {

@@ -16,7 +16,7 @@ const STOP_TIMEOUT: i64 = 10;
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 /// How long a killed container may take to end; longer means that the kernel holds it (a process in state D).
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a container without a living monitor is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
