@@ -43,10 +43,11 @@ impl Log {
         let _ = writeln!(std::io::stderr(), "brig runtime: {text}");
     }
 
-    /// Says what was not done and need not be.
+    /// Says what was not done and need not be: in the log, and to a person. Standard error that is no terminal is the
+    /// container's own, or what an engine takes for it.
     pub(crate) fn warning(&self, text: &str) {
         self.write("warning", text);
-        if self.file.is_none() {
+        if self.debug || rustix::termios::isatty(rustix::stdio::stderr()) {
             let _ = writeln!(std::io::stderr(), "brig runtime: warning: {text}");
         }
     }

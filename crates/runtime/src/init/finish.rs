@@ -122,6 +122,18 @@ pub(crate) fn exec(program: Program, reply: Channel) -> (Option<Channel>, Error)
     (Some(reply), error)
 }
 
+/// Refuses a program that cannot be found before the container waits for its start, so that an engine hears of it from
+/// `create`. Whether it may be executed is the kernel's to say, at the exec.
+pub(crate) fn find(program: &Program) -> Result<()> {
+    let name = &program.args[0];
+    // Relative names start at a working directory that is entered only by the exec.
+    let relative = name.to_bytes().contains(&b'/') && !name.to_bytes().starts_with(b"/");
+    if relative || candidates(name, &program.env).iter().any(|path| exists(path)) {
+        return Ok(());
+    }
+    Err(missing(&name.to_string_lossy()))
+}
+
 fn become_program(program: Program, reply: &Channel) -> Result<std::convert::Infallible> {
     label(&program)?;
     resources(&program)?;
@@ -306,14 +318,15 @@ fn try_each(name: &CStr, paths: &[CString], vectors: &ExecVectors) -> Error {
     match denied {
         Some(path) if is_dir(path) => cannot(&shown, "is a directory"),
         Some(_) => cannot(&shown, "permission denied"),
-        None if shown.contains('/') => {
-            not_found(format!("exec: {shown:?}: stat {shown}: no such file or directory"))
-        }
-        None => not_found(format!("exec: {shown:?}: executable file not found in $PATH")),
+        None => missing(&shown),
     }
 }
 
-fn not_found(text: String) -> Error {
+fn missing(name: &str) -> Error {
+    let text = match name.contains('/') {
+        true => format!("exec: {name:?}: stat {name}: no such file or directory"),
+        false => format!("exec: {name:?}: executable file not found in $PATH"),
+    };
     Error::Inside { kind: ErrorKind::CommandNotFound, text }
 }
 

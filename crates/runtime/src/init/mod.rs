@@ -94,6 +94,10 @@ fn steps(mut setup: Setup<'_>, channel: &Channel) -> Result<std::convert::Infall
     for warning in warnings {
         channel.report(&FromInit::Warning(warning)).doing(tell)?;
     }
+    // A hook may still bring the program.
+    if !wants_start_hooks(setup.spec) {
+        finish::find(&setup.program)?;
+    }
     channel.report(&FromInit::Ready).doing(tell)?;
     expect(channel, ToInit::Recorded)?;
     let Setup { spec, hook_state, start_socket, program, binds, root, join, stdio, .. } = setup;
@@ -209,6 +213,10 @@ pub(crate) fn wants_host_hooks(spec: &Spec) -> bool {
 
 fn wants_container_hooks(spec: &Spec) -> bool {
     spec.hooks().as_ref().is_some_and(|hooks| any(hooks.create_container().as_ref()))
+}
+
+fn wants_start_hooks(spec: &Spec) -> bool {
+    spec.hooks().as_ref().is_some_and(|hooks| any(hooks.start_container().as_ref()))
 }
 
 fn names_and_parameters(setup: &Setup<'_>) -> Result<()> {
