@@ -50,7 +50,9 @@ fn compare_everywhere(profile: &LinuxSeccomp, program: &Program, host: Arch) {
         let native = matches!(arch, Arch::Aarch64 | Arch::Arm) == (host == Arch::Aarch64);
         let bit = if arch == Arch::X32 { syscalls::X32_BIT } else { 0 };
         for number in (0..480).chain([600]).chain(0xf_0000..0xf_0008).map(|number| number | bit) {
-            for edge in edges {
+            let named = ["socket", "personality", "clone", "socketcall"];
+            let conditional = named.iter().any(|name| syscalls::number(name, arch) == Some(number));
+            for edge in edges.into_iter().take(if conditional { edges.len() } else { 1 }) {
                 let args = [edge, edge, 0, 0, 0, 0];
                 let expected =
                     if native { evaluate(profile, arch, number, args) } else { rules::KILL_THREAD };
@@ -358,7 +360,8 @@ fn libseccomp(profiles: &[LinuxSeccomp]) -> Option<Vec<Vec<Instruction>>> {
     }
     assert!(output.status.success(), "{complaint}");
     let text = String::from_utf8(output.stdout).expect("text");
-    let byte = |line: &str, at: usize| u8::from_str_radix(&line[2 * at..2 * at + 2], 16).expect("hexadecimal");
+    let byte =
+        |line: &str, at: usize| u8::from_str_radix(&line[2 * at..2 * at + 2], 16).expect("hexadecimal");
     let instruction = |line: &str, n: usize| Instruction {
         code: u16::from_le_bytes([byte(line, 8 * n), byte(line, 8 * n + 1)]),
         jump_true: byte(line, 8 * n + 2),
@@ -389,7 +392,9 @@ fn libseccomp_means_the_same() {
     let same = |mut profile: LinuxSeccomp| {
         profile.set_default_action(oci::runtime::LinuxSeccompAction::ScmpActErrno);
         profile.set_default_errno_ret(Some(38));
-        profile.set_architectures(Some(["X86_64", "X86", "X32"].map(|a| format!("SCMP_ARCH_{a}").parse_arch()).to_vec()));
+        profile.set_architectures(Some(
+            ["X86_64", "X86", "X32"].map(|a| format!("SCMP_ARCH_{a}").parse_arch()).to_vec(),
+        ));
         let rules = profile.syscalls().iter().flatten().cloned().map(|mut rule| {
             rule.set_action(oci::runtime::LinuxSeccompAction::ScmpActAllow);
             rule.set_errno_ret(None);
@@ -403,10 +408,12 @@ fn libseccomp_means_the_same() {
         let mut named = std::collections::HashSet::new();
         let mut rules: Vec<_> = profile.syscalls().iter().flatten().cloned().collect();
         for rule in &mut rules {
-            let fresh: Vec<_> = rule.names().iter().filter(|name| named.insert((*name).clone())).cloned().collect();
+            let fresh: Vec<_> =
+                rule.names().iter().filter(|name| named.insert((*name).clone())).cloned().collect();
             rule.set_names(if fresh.is_empty() { vec!["unheard_of".into()] } else { fresh });
             let mut seen = [false; 6];
-            let args = rule.args().iter().flatten().filter(|arg| !std::mem::replace(&mut seen[arg.index()], true));
+            let args =
+                rule.args().iter().flatten().filter(|arg| !std::mem::replace(&mut seen[arg.index()], true));
             let args = args.copied().collect();
             rule.set_args(Some(args));
         }
@@ -422,7 +429,8 @@ fn libseccomp_means_the_same() {
         return;
     };
     let mut compared = 0_u64;
-    let values = [0, 1, 2, 3, 5, 38, 40, 41, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0001, 0x3_0000_0002, u64::MAX];
+    let values =
+        [0, 1, 2, 3, 5, 38, 40, 41, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0001, 0x3_0000_0002, u64::MAX];
     for (n, (profile, theirs)) in profiles.iter().zip(&theirs).enumerate() {
         let sections = if n + 1 == profiles.len() { &SECTIONS[..3] } else { &SECTIONS[..1] };
         let ours = compile(profile, Arch::X86_64).expect("compiles");
@@ -439,12 +447,21 @@ fn libseccomp_means_the_same() {
                 let Some(number) = syscalls::number(name, *arch) else { continue };
                 for (n, value) in seen.iter().enumerate() {
                     let other = seen[(n * 7 + 3) % seen.len()];
-                    let all = [[*value; 6], [*value, other, *value, other, *value, other], [other, *value, 0, 0, 1, 2]];
+                    let all = [
+                        [*value; 6],
+                        [*value, other, *value, other, *value, other],
+                        [other, *value, 0, 0, 1, 2],
+                    ];
                     for args in all {
                         let call = Call { number, audit: *audit, args };
                         let (found, expected) = (run(ours.instructions(), &call), run(theirs, &call));
                         compared += 1;
-                        assert_eq!(found, expected, "{arch:?} {name} {args:x?} under {}", serde_json::to_string(profile).expect("JSON"));
+                        assert_eq!(
+                            found,
+                            expected,
+                            "{arch:?} {name} {args:x?} under {}",
+                            serde_json::to_string(profile).expect("JSON")
+                        );
                     }
                 }
             }
@@ -514,7 +531,10 @@ fn the_default_profile_holds_in_the_kernel() {
             let family = rustix::net::AddressFamily::from_raw(family);
             rustix::net::socket(family, rustix::net::SocketType::DGRAM, None).map(drop)
         };
-        #[expect(deprecated, reason = "the safe form only allows what needs no right; here it must fail anyway")]
+        #[expect(
+            deprecated,
+            reason = "the safe form only allows what needs no right; here it must fail anyway"
+        )]
         let unshared = rustix::thread::unshare(flags);
         (unshared, opened, socket(40), socket(1))
     });
