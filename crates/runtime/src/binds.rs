@@ -4,11 +4,13 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, OpenTreeFlags};
+use rustix::thread::LinkNameSpaceType;
+use sys::beneath::Root;
 use sys::mount::{Propagation, SetAttr, attr, mount_setattr};
 
 use crate::error::{Doing, Error, Result};
@@ -31,7 +33,14 @@ pub(crate) struct Bind {
 pub(crate) fn open(source: &BindSource) -> Result<Bind> {
     let what = || format!("bind {:?} for the {}", source.path, source.what);
     let recursive = source.options.bind == Some(true);
-    let tree = clone_tree(rustix::fs::CWD, &source.path, recursive).doing(what)?;
+    let tree = match clone_tree(rustix::fs::CWD, &source.path, recursive) {
+        // What another container has mounted can only be cloned in its own mount namespace.
+        Err(Errno::INVAL) => match in_other_root(&source.path) {
+            Some((pid, path)) => clone_elsewhere(pid, &path, recursive).doing(what)?,
+            None => return Err(Errno::INVAL).doing(what),
+        },
+        other => other.doing(what)?,
+    };
     let stat = rustix::fs::fstat(&tree).doing(what)?;
     let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     if let Some((users, groups)) = &source.idmap {
@@ -47,6 +56,34 @@ pub(crate) fn open(source: &BindSource) -> Result<Bind> {
         Err(error) => return Err(error).doing(|| format!("set the options of the {}", source.what)),
     };
     Ok(Bind { tree, is_dir, pending })
+}
+
+/// Splits `/proc/PID/root/PATH`.
+fn in_other_root(path: &Path) -> Option<(u32, PathBuf)> {
+    let (pid, rest) = path.to_str()?.strip_prefix("/proc/")?.split_once("/root/")?;
+    Some((pid.parse().ok()?, Path::new("/").join(rest)))
+}
+
+/// Clones what is mounted at `path` in the mount namespace of the process `pid`, and comes back. No link on the way is
+/// followed: they are the work of whoever lives there. The caller must have one thread.
+fn clone_elsewhere(pid: u32, path: &Path, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let open = |path: &str, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+    let namespace = open(&format!("/proc/{pid}/ns/mnt"), OFlags::RDONLY)?;
+    let home = open("/proc/self/ns/mnt", OFlags::RDONLY)?;
+    let (root, folder) = (open("/", OFlags::PATH)?, open(".", OFlags::PATH)?);
+    let enter = |namespace: &OwnedFd| {
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))
+    };
+    enter(&namespace)?;
+    let tree = open("/", OFlags::PATH)
+        .and_then(|root| Root::from_fd(root).open_no_links(path, OFlags::PATH, Mode::empty()))
+        .and_then(|there| clone_tree(there, Path::new(""), recursive));
+    // Entering a mount namespace changes the root and the working folder, too.
+    enter(&home)?;
+    rustix::process::fchdir(&root)?;
+    rustix::process::chroot(".")?;
+    rustix::process::fchdir(&folder)?;
+    tree
 }
 
 /// Clones what is mounted at `path` into a detached tree.
