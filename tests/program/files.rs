@@ -123,3 +123,24 @@ fn root_a_link_in_the_image_cannot_move_a_mount_out() {
     assert_eq!(world.brig(["run", "--rm", "-v", &bind, "linked", "ls", "/tmp"]).ok(), "inner");
     assert!(!std::path::Path::new("/tmp/inner").exists());
 }
+
+#[test]
+fn root_a_link_in_a_volume_cannot_move_a_subpath_out() {
+    let Some(world) = World::root() else { return };
+    let script =
+        "mkdir -p /v/sub; touch /v/sub/in; ln -s / /v/out; ln -s ../../../../.. /v/up; ln -s sub /v/same";
+    world.brig(["run", "--rm", "-v", "vol:/v", "tiny", "sh", "-c", script]).ok();
+    let list = |subpath: &str| {
+        let mount = format!("type=volume,source=vol,target=/c,volume-subpath={subpath}");
+        world.brig(["run", "--rm", "--mount", &mount, "tiny", "ls", "/c"])
+    };
+    assert_eq!(list("sub").ok(), "in");
+    assert_eq!(list("same").ok(), "in");
+    // The volume itself is what `/` means in it.
+    assert_eq!(list("out/sub").ok(), "in");
+    assert_eq!(list("up/sub").ok(), "in");
+    list("out/etc").refuses(125, &["out/etc", "vol"]);
+    list("../../etc").refuses(125, &["subpath"]);
+    list("nowhere").refuses(125, &["nowhere", "No such file"]);
+    world.brig(["volume", "rm", "vol"]).ok();
+}

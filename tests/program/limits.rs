@@ -101,3 +101,31 @@ fn root_oom_score() {
     );
     world.brig(["run", "--rm", "--oom-score-adj", "5000", "tiny", "true"]).refuses(125, &["5000"]);
 }
+
+#[test]
+fn root_block_devices() {
+    let Some(world) = World::root() else { return };
+    let Some(device) =
+        ["/dev/loop0", "/dev/vda", "/dev/sda"].into_iter().find(|path| std::path::Path::new(path).exists())
+    else {
+        eprintln!("SKIP this machine has no block device");
+        return;
+    };
+    for (flag, rate, file, want) in [
+        ("--device-read-bps", "1mb", "read_bps", "1048576"),
+        ("--device-write-bps", "2mb", "write_bps", "2097152"),
+        ("--device-read-iops", "100", "read_iops", "100"),
+        ("--device-write-iops", "200", "write_iops", "200"),
+    ] {
+        let given = format!("{device}:{rate}");
+        let v1 = format!("blkio/blkio.throttle.{file}_device");
+        let Some(set) = cgroup_value(&world, &[flag, &given], &v1, "io.max") else { return };
+        assert!(set.contains(want), "{flag}: {set}");
+    }
+    world
+        .brig(["run", "--rm", "--device-read-bps", "/dev/null:1mb", "tiny", "true"])
+        .refuses(125, &["/dev/null"]);
+    world
+        .brig(["run", "--rm", "--device-read-bps", "/dev/none:1mb", "tiny", "true"])
+        .refuses(125, &["/dev/none"]);
+}

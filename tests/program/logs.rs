@@ -65,3 +65,11 @@ fn root_any_bytes_survive() {
         .ok();
     assert_eq!(world.brig(["logs", "box"]).stdout, "tab\there \\ \"quoted\" \u{1b}[1m\nend\n");
 }
+
+#[test]
+fn root_a_container_that_never_ran_has_an_empty_log() {
+    let Some(world) = World::root() else { return };
+    world.brig(["create", "--name", "box", "tiny", "true"]).ok();
+    assert_eq!(world.brig(["logs", "box"]).ok(), "");
+    assert_eq!(world.brig(["logs", "--follow", "box"]).ok(), "");
+}

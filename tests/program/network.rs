@@ -228,3 +228,72 @@ fn root_a_policy_of_drop_is_not_silent() {
     let reached = (0..5).any(|_| reached());
     assert!(reached || said.stderr.to_lowercase().contains("forward"), "{said:?}");
 }
+
+#[test]
+fn root_addresses_that_cannot_be_had() {
+    let Some(world) = World::root() else { return };
+    let subnets =
+        world.brig(["network", "inspect", "bridge", "-f", "{{range .IPAM.Config}}{{.Subnet}} {{end}}"]).ok();
+    let prefix4 = subnets.split(".0/").next().expect("an IPv4 subnet").to_owned();
+    let ip4 = format!("{prefix4}.77");
+    let mac = "92:d0:c6:0a:29:33";
+    let args = ["run", "-d", "--name", "fixed", "--ip", &ip4, "--mac-address", mac, "tiny", "sleep", "100"];
+    world.brig(args).ok();
+    assert!(world.brig(["exec", "fixed", "ip", "addr", "show", "eth0"]).ok().contains(&format!("{ip4}/")));
+    assert_eq!(world.brig(["exec", "fixed", "cat", "/sys/class/net/eth0/address"]).ok(), mac);
+    world.brig(["run", "--rm", "--ip", &ip4, "tiny", "true"]).refuses(125, &[&ip4, "in use"]);
+    world
+        .brig(["run", "--rm", "--ip", "203.0.113.5", "tiny", "true"])
+        .refuses(125, &["203.0.113.5", "subnet"]);
+    if let Some(prefix6) = subnets.split(' ').find_map(|subnet| subnet.strip_suffix("::/64")) {
+        let ip6 = format!("{prefix6}::77");
+        let shown = world.brig(["run", "--rm", "--ip6", &ip6, "tiny", "ip", "addr", "show", "eth0"]).ok();
+        assert!(shown.contains(&format!("{ip6}/64")), "{shown}");
+        world.brig(["run", "--rm", "--ip6", "::1", "tiny", "true"]).refuses(125, &["::1", "subnet"]);
+    }
+    for network in ["none", "host", "container:fixed"] {
+        world
+            .brig(["run", "--rm", "--network", network, "--ip", &ip4, "tiny", "true"])
+            .refuses(125, &["address"]);
+    }
+}
+
+#[test]
+fn root_a_joined_container_keeps_what_it_cannot_change() {
+    let Some(world) = World::root() else { return };
+    world
+        .brig([
+            "run",
+            "-d",
+            "--name",
+            "owner",
+            "--ipc",
+            "shareable",
+            "tiny",
+            "sh",
+            "-c",
+            "echo x > /dev/shm/x; sleep 100",
+        ])
+        .ok();
+    for (flag, value, word) in [
+        ("--hostname", "other", "hostname"),
+        ("--dns", "192.0.2.1", "dns"),
+        ("--add-host", "a:192.0.2.1", "custom host"),
+        ("--expose", "80", "exposing"),
+        ("--publish", "80:80", "publishing"),
+        ("--mac-address", "92:d0:c6:0a:29:33", "mac-address"),
+    ] {
+        let args = ["run", "--rm", "--network", "container:owner", flag, value, "tiny", "true"];
+        world.brig(args).refuses(125, &["conflicting options", word]);
+    }
+    world
+        .brig(["run", "--rm", "--uts", "host", "--hostname", "other", "tiny", "true"])
+        .refuses(125, &["UTS"]);
+    testkit::eventually("the shared memory is the owner's", || {
+        world.brig(["run", "--rm", "--ipc", "container:owner", "tiny", "cat", "/dev/shm/x"]).stdout == "x\n"
+    });
+    world.brig(["run", "-d", "--name", "private", "tiny", "sleep", "100"]).ok();
+    world
+        .brig(["run", "--rm", "--ipc", "container:private", "tiny", "true"])
+        .refuses(125, &["private", "shareable"]);
+}

@@ -68,6 +68,16 @@ pub enum InvalidSpec {
     HostsAndContainer,
     #[error("conflicting options: mac-address and the network mode")]
     MacAndHost,
+    #[error("conflicting options: dns and the network mode")]
+    DnsAndContainer,
+    #[error("conflicting options: port exposing and the container type network mode")]
+    ExposeAndContainer,
+    #[error("conflicting options: hostname and the UTS mode")]
+    HostnameAndUts,
+    #[error(
+        "invalid endpoint settings: an IP address can be chosen on the network bridge only, not on {0:?}"
+    )]
+    AddressAndMode(String),
     #[error("invalid environment variable: {0}")]
     Env(String),
     #[error("invalid mount config for type {kind:?}: {why}")]
@@ -263,9 +273,23 @@ fn network(spec: &ContainerSpec) -> Result<(), InvalidSpec> {
     if container && host.extra_hosts.as_ref().is_some_and(|hosts| !hosts.is_empty()) {
         return Err(InvalidSpec::HostsAndContainer);
     }
+    if container && !(host.dns.is_empty() && host.dns_search.is_empty() && host.dns_options.is_empty()) {
+        return Err(InvalidSpec::DnsAndContainer);
+    }
+    if container && !spec.config.exposed_ports.is_empty() {
+        return Err(InvalidSpec::ExposeAndContainer);
+    }
+    if host.uts_mode == "host" && !spec.config.hostname.is_empty() {
+        return Err(InvalidSpec::HostnameAndUts);
+    }
+    let chosen =
+        spec.networking_config.endpoints_config.values().any(|endpoint| endpoint.ipam_config.is_some());
+    if chosen && (container || matches!(mode, "host" | "none")) {
+        return Err(InvalidSpec::AddressAndMode(mode.to_owned()));
+    }
     let mac =
         spec.networking_config.endpoints_config.values().any(|endpoint| !endpoint.mac_address.is_empty());
-    if mac && (container || mode == "host") { Err(InvalidSpec::MacAndHost) } else { Ok(()) }
+    if mac && (container || matches!(mode, "host" | "none")) { Err(InvalidSpec::MacAndHost) } else { Ok(()) }
 }
 
 fn mounts(host: &HostConfig) -> Result<(), InvalidSpec> {

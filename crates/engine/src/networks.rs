@@ -2,7 +2,7 @@
 //! the database, links and rules are made by the `network` crate.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -114,8 +114,7 @@ impl Engine {
     /// (a VPN, another engine) took that network meanwhile.
     fn bridge_subnet(&self, name: &str) -> Result<String> {
         let kept = self.db()?.setting(SUBNET_SETTING)?;
-        let exists = Path::new("/sys/class/net").join(name).exists();
-        if let (Some(text), true) = (&kept, exists) {
+        if let (Some(text), true) = (&kept, link_exists(name)) {
             return Ok(text.clone());
         }
         let routes = network::host_routes().doing(|| "cannot read the host's routes".to_owned())?;
@@ -149,11 +148,8 @@ impl Engine {
         let none =
             Prepared { netns: None, endpoint: None, ports: Vec::new(), attachment: None, user_mode: false };
         let make = || {
-            let made = if rootless::is_rootless() {
-                network::create_netns_apart()
-            } else {
-                network::create_netns()
-            };
+            let made =
+                if rootless::is_rootless() { network::create_netns_apart() } else { network::create_netns() };
             made.doing(|| "cannot make a network namespace".to_owned())
         };
         match mode {
@@ -279,10 +275,15 @@ impl Engine {
     }
 
     fn acquire_address(&self, row: &ContainerRow, bridge: &BridgeConfig) -> Result<Endpoint> {
-        let wish = row.spec.networking_config.endpoints_config.get(BRIDGE).cloned().unwrap_or_default();
-        let ip4_wish =
-            wish.ipam_config.as_ref().map(|ipam| ipam.ipv4_address.clone()).filter(|ip| !ip.is_empty());
-        let ip4_wish = ip4_wish.map(|text| parse_ip4(&text)).transpose()?;
+        // The bridge goes by these names in a request.
+        let wishes = &row.spec.networking_config.endpoints_config;
+        let wish =
+            [BRIDGE, "default", ""].iter().find_map(|name| wishes.get(*name)).cloned().unwrap_or_default();
+        let addresses = wish.ipam_config.unwrap_or_default();
+        let ip4_wish = Some(&addresses.ipv4_address).filter(|ip| !ip.is_empty());
+        let ip4_wish = ip4_wish.map(|text| parse_ip4(text)).transpose()?;
+        let ip6_wish = Some(&addresses.ipv6_address).filter(|ip| !ip.is_empty());
+        let ip6_wish = ip6_wish.map(|text| wished_ip6(text, bridge)).transpose()?;
         let mac = Some(wish.mac_address).filter(|mac| !mac.is_empty());
         let (Some(subnet4), Some(gateway4)) = (bridge.subnet4, bridge.gateway4) else {
             return Err(Error::Invalid("the bridge has no IPv4 subnet".to_owned()));
@@ -299,9 +300,12 @@ impl Engine {
                 Some(ip) => (!taken.ip4.contains(&ip)).then_some(ip)?,
                 None => ipam::choose4(subnet4, gateway4, &taken.ip4, last)?,
             };
-            let ip6 = bridge.subnet6.zip(bridge.gateway6).and_then(|(subnet, gateway)| {
-                ipam::choose6(subnet, gateway, &taken.ip6, taken.ip6.last().copied())
-            });
+            let ip6 = match ip6_wish {
+                Some(ip) => Some((!taken.ip6.contains(&ip)).then_some(ip)?),
+                None => bridge.subnet6.zip(bridge.gateway6).and_then(|(subnet, gateway)| {
+                    ipam::choose6(subnet, gateway, &taken.ip6, taken.ip6.last().copied())
+                }),
+            };
             Some(Endpoint {
                 network: BRIDGE.to_owned(),
                 ip4: Some(ip4),
@@ -313,11 +317,13 @@ impl Engine {
                 mac: mac.unwrap_or_else(|| render_mac(ipam::mac_for(IpAddr::V4(ip4)))),
             })
         })?;
-        endpoint.ok_or_else(|| match ip4_wish {
-            Some(ip) => Error::Conflict(format!(
+        let asked = ip4_wish.map(IpAddr::V4).into_iter().chain(ip6_wish.map(IpAddr::V6));
+        let asked: Vec<String> = asked.map(|ip| ip.to_string()).collect();
+        endpoint.ok_or_else(|| match asked.join(" or ") {
+            ip if !ip.is_empty() => Error::Conflict(format!(
                 "address {ip} is in use by another container; choose another or stop that container"
             )),
-            None => Error::Unavailable(format!(
+            _ => Error::Unavailable(format!(
                 "no address is left in {}/{}; stop a container or set a larger [network] subnet",
                 subnet4.0, subnet4.1
             )),
@@ -532,6 +538,13 @@ impl Engine {
     }
 }
 
+/// Asks the kernel by a socket: `/sys` may show another network namespace than the one we are in.
+fn link_exists(name: &str) -> bool {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
+    socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .is_ok_and(|socket| netdevice::name_to_index(&socket, name).is_ok())
+}
+
 fn read_or_empty(path: &str) -> Result<String> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text),
@@ -613,6 +626,22 @@ fn parse_subnet(text: &str) -> Result<(Ipv4Addr, u8)> {
 
 fn parse_ip4(text: &str) -> Result<Ipv4Addr> {
     text.parse().map_err(|_| Error::Invalid(format!("invalid IPv4 address: {text}")))
+}
+
+/// Reads a chosen IPv6 address, which must be one of the bridge's subnet.
+fn wished_ip6(text: &str, bridge: &BridgeConfig) -> Result<Ipv6Addr> {
+    let ip: Ipv6Addr = text.parse().map_err(|_| Error::Invalid(format!("invalid IPv6 address: {text}")))?;
+    let Some((subnet, length)) = bridge.subnet6 else {
+        return Err(Error::Invalid(format!("invalid address {ip}: the bridge has no IPv6 subnet")));
+    };
+    let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+    let inside = ip.to_bits() & mask == subnet.to_bits() & mask;
+    if !inside || ip.to_bits() & !mask == 0 || Some(ip) == bridge.gateway6 {
+        return Err(Error::Invalid(format!(
+            "invalid address {ip}: it must be in the bridge's subnet {subnet}/{length} and not the gateway"
+        )));
+    }
+    Ok(ip)
 }
 
 fn parse_mac(text: &str) -> Result<[u8; 6]> {

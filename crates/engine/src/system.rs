@@ -1,7 +1,10 @@
 //! `info`, `version`, `system df`, `system prune`: what this engine is and what it takes.
 
+mod limits;
+
 use std::path::PathBuf;
 
+pub use self::limits::Limits;
 use crate::Engine;
 use crate::containers::Pruned;
 use crate::error::{Doing, Result};
@@ -44,6 +47,10 @@ pub struct Info {
     pub run_root: PathBuf,
     /// Security features that are on.
     pub security: Vec<String>,
+    /// Which limits this machine can set.
+    pub limits: Limits,
+    /// Whether the kernel forwards IPv4 packets.
+    pub ipv4_forwarding: bool,
     /// Log drivers.
     pub log_drivers: Vec<String>,
     /// What the owner of the machine should know, in whole sentences.
@@ -144,6 +151,9 @@ impl Engine {
             data_root: self.roots().data.clone(),
             run_root: self.roots().run.clone(),
             security: security(),
+            limits: self.limits(),
+            ipv4_forwarding: std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
+                .is_ok_and(|text| text.trim() == "1"),
             log_drivers: vec!["json-file".to_owned(), "none".to_owned()],
             warnings: self.firewall_warnings(),
         })

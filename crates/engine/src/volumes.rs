@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use docker_types::bind;
 use jiff::Timestamp;
+use sys::beneath::Root;
 
 use crate::Engine;
 use crate::containers::Pruned;
@@ -83,6 +85,28 @@ impl Engine {
             point.source = path.to_string_lossy().into_owned();
         }
         point
+    }
+
+    /// Opens the subpaths of volumes beneath their volumes and lets the mounts name the descriptors.
+    ///
+    /// A subpath is the work of strangers: a link in it that leads to `/` or `..` stays in the volume, and what a container
+    /// that has the volume exchanges after this look is not mounted. The mounts are good as long as the descriptors are held.
+    pub(crate) fn open_subpaths(&self, mounts: &mut [MountPoint]) -> Result<Vec<OwnedFd>> {
+        let mut held = Vec::new();
+        for point in mounts.iter_mut().filter(|point| !point.subpath.is_empty()) {
+            let Some(name) = point.volume.as_ref().filter(|_| point.kind == MountKind::Volume) else {
+                continue;
+            };
+            let attempt = |source: rustix::io::Errno| Error::System {
+                action: format!("open subpath {:?} of volume {name}", point.subpath),
+                source: source.into(),
+            };
+            let root = Root::open(&self.volume_folder(name).join("_data")).map_err(attempt)?;
+            let fd = root.resolve(Path::new(&point.subpath)).map_err(attempt)?;
+            point.source = format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
+            held.push(fd);
+        }
+        Ok(held)
     }
 
     /// Returns all volumes, by name.

@@ -9,7 +9,7 @@ use docker_types::security::SecurityOption;
 use runtime::seccomp::{self, Arch, KernelVersion};
 use serde_json::{Value, json};
 
-use super::spec::{Security, capabilities};
+use super::spec::{BlockLimits, Security, capabilities};
 use crate::Engine;
 use crate::error::{Error, IoContext, Result};
 
@@ -71,6 +71,38 @@ pub(super) fn rules(host: &HostConfig) -> Result<Vec<Value>> {
         }
     }
     Ok(rules)
+}
+
+/// The limits of single block devices, with the devices' numbers looked up.
+pub(super) fn block_limits(host: &HostConfig) -> Result<BlockLimits> {
+    let r = &host.resources;
+    let mut limits = BlockLimits::default();
+    for device in &r.blkio_weight_device {
+        limits.weights.push((block_number(&device.path)?, device.weight));
+    }
+    for (key, list) in [
+        ("throttleReadBpsDevice", &r.blkio_device_read_bps),
+        ("throttleWriteBpsDevice", &r.blkio_device_write_bps),
+        ("throttleReadIOPSDevice", &r.blkio_device_read_iops),
+        ("throttleWriteIOPSDevice", &r.blkio_device_write_iops),
+    ] {
+        let list: Result<Vec<_>> =
+            list.iter().map(|device| Ok((block_number(&device.path)?, device.rate))).collect();
+        limits.throttles.push((key, list?));
+    }
+    Ok(limits)
+}
+
+fn block_number(path: &str) -> Result<(u32, u32)> {
+    let wrong = |why: &str| Error::Invalid(format!("cannot limit the block device {path:?}: {why}"));
+    let meta = fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => wrong("no such file or directory"),
+        _ => wrong(&error.to_string()),
+    })?;
+    if !meta.file_type().is_block_device() {
+        return Err(wrong("it is not a block device"));
+    }
+    Ok((rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev())))
 }
 
 fn walk(folder: &Path, target: &Path, found: &mut Vec<Value>) -> Result<()> {

@@ -40,6 +40,10 @@ impl Engine {
             return Err(Error::Unsupported("configured logging driver does not support reading".to_owned()));
         }
         let path = self.container_path(&row.id).join(LOG_FILE);
+        // Nothing was written by one that was never started; a follower of one that runs waits for the file.
+        if !path.exists() && !self.state_of(&row).status.is_alive() {
+            return Ok(());
+        }
         let watched = match options.follow && self.state_of(&row).status.is_alive() {
             true => {
                 let mut client: Client = self.client(&row)?;

@@ -39,12 +39,23 @@ pub(crate) struct Resolved<'a> {
     pub(crate) devices: &'a [Value],
     /// Rules of the device cgroup for them.
     pub(crate) device_rules: &'a [Value],
+    /// Limits of single block devices.
+    pub(crate) block: &'a BlockLimits,
     /// The seccomp section, or none.
     pub(crate) seccomp: Option<Value>,
     /// Whether the machine has cgroup v2 only.
     pub(crate) unified: bool,
     /// The highest group that exists: a user namespace has fewer than the machine.
     pub(crate) highest_gid: u32,
+}
+
+/// Limits of block devices, by device number.
+#[derive(Debug, Default)]
+pub(crate) struct BlockLimits {
+    /// Device and weight.
+    pub(crate) weights: Vec<((u32, u32), u16)>,
+    /// Key of the specification; devices with bytes or operations a second.
+    pub(crate) throttles: Vec<(&'static str, Vec<((u32, u32), u64)>)>,
 }
 
 /// Renders the document.
@@ -276,14 +287,16 @@ fn linux(input: &Resolved<'_>, security: &Security) -> Result<Value> {
     let mut linux = json!({
         "namespaces": namespaces(input),
         "cgroupsPath": cgroups_path(host, input.id),
-        "resources": resources(host, input.device_rules)?,
+        "resources": resources(input)?,
         "devices": input.devices,
     });
     let mut sysctl = host.sysctls.clone();
     if !matches!(host.network_mode.as_str(), "host") && !host.network_mode.starts_with("container:") {
         // As Docker: anybody inside may listen on low ports and send pings; it is the container's own network.
         sysctl.entry("net.ipv4.ip_unprivileged_port_start".to_owned()).or_insert_with(|| "0".to_owned());
-        sysctl.entry("net.ipv4.ping_group_range".to_owned()).or_insert_with(|| format!("0 {}", input.highest_gid.min(PING_GROUP_MAX)));
+        sysctl
+            .entry("net.ipv4.ping_group_range".to_owned())
+            .or_insert_with(|| format!("0 {}", input.highest_gid.min(PING_GROUP_MAX)));
     }
     linux["sysctl"] = json!(sysctl);
     if !security.unmasked {
@@ -331,9 +344,10 @@ fn namespaces(input: &Resolved<'_>) -> Vec<Value> {
     list
 }
 
-fn resources(host: &HostConfig, given: &[Value]) -> Result<Value> {
+fn resources(input: &Resolved<'_>) -> Result<Value> {
+    let host = &input.spec.host_config;
     let r = &host.resources;
-    let mut value = json!({ "devices": device_rules(host, given)? });
+    let mut value = json!({ "devices": device_rules(host, input.device_rules)? });
     let mut set = |section: &str, key: &str, number: i64| {
         if number != 0 {
             value[section][key] = json!(number);
@@ -368,7 +382,23 @@ fn resources(host: &HostConfig, given: &[Value]) -> Result<Value> {
             value["cpu"][key] = json!(text);
         }
     }
+    let weights =
+        input.block.weights.iter().map(|(device, weight)| block(*device, "weight", u64::from(*weight)));
+    let weights: Vec<Value> = weights.collect();
+    if !weights.is_empty() {
+        value["blockIO"]["weightDevice"] = json!(weights);
+    }
+    for (key, rates) in &input.block.throttles {
+        let rates: Vec<Value> = rates.iter().map(|(device, rate)| block(*device, "rate", *rate)).collect();
+        if !rates.is_empty() {
+            value["blockIO"][*key] = json!(rates);
+        }
+    }
     Ok(value)
+}
+
+fn block((major, minor): (u32, u32), key: &str, number: u64) -> Value {
+    json!({ "major": major, "minor": minor, key: number })
 }
 
 fn device_rules(host: &HostConfig, given: &[Value]) -> Result<Vec<Value>> {
@@ -415,6 +445,7 @@ mod tests {
             shm: None,
             devices: &[],
             device_rules: &[],
+            block: &BlockLimits::default(),
             seccomp: None,
             unified: true,
             highest_gid: u32::MAX - 1,

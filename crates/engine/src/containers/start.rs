@@ -97,9 +97,11 @@ impl Engine {
         crate::timings::mark("snapshot");
         let root = Root::from_fd(rootfs.try_clone().at("duplicate the root file system of", &folder)?);
         let identity = self.identity(row, &root)?;
-        let mounts: Vec<MountPoint> =
+        let mut mounts: Vec<MountPoint> =
             row.mounts.iter().cloned().map(|point| self.with_source(point)).collect();
         copyup::fill_volumes(self, &mounts, &root)?;
+        // Held until the container is created: the sources of subpaths are named by these descriptors.
+        let _subpaths = self.open_subpaths(&mut mounts)?;
         crate::timings::mark("user, volumes");
         let prepared = self.prepare_network(row, &mode)?;
         crate::timings::mark("address");
@@ -180,6 +182,14 @@ impl Engine {
         join("pid", &host.pid_mode, "pid")?;
         join("ipc", &host.ipc_mode, "ipc")?;
         join("network", &host.network_mode, "net")?;
+        if let Some(name) = host.ipc_mode.strip_prefix("container:") {
+            let other = self.row(name)?;
+            if !matches!(other.spec.host_config.ipc_mode.as_str(), "shareable" | "host") {
+                return Err(Error::Conflict(format!(
+                    "cannot join IPC namespace of container {name}: non-shareable IPC (hint: use --ipc shareable for the donor container)"
+                )));
+            }
+        }
         let shm = match host.ipc_mode.strip_prefix("container:") {
             Some(name) => Some(format!("/proc/{}/root/dev/shm", self.living_pid(name)?)),
             None => (host.ipc_mode == "host").then(|| "/dev/shm".to_owned()),
@@ -213,6 +223,7 @@ impl Engine {
             shm: shm.as_deref(),
             devices: &devices::list(host)?,
             device_rules: &devices::rules(host)?,
+            block: &devices::block_limits(host)?,
             seccomp: self.seccomp(host)?,
             unified: self.cgroups_are_unified(),
             highest_gid: rootless::highest_gid(),
