@@ -16,14 +16,15 @@ impl Manager {
         resources: Option<&LinuxResources>,
         missing: OnMissing,
     ) -> Result<Vec<Warning>, Error> {
-        let warnings = match resources {
+        let list = match resources {
             Some(resources) => self.apply(resources, missing)?,
             None => Vec::new(),
         };
+        let mut warnings = Warnings { list, missing };
         if resources.is_none_or(|resources| resources.devices().is_none()) {
-            self.set_devices(&devices::rules(&[])?)?;
+            self.set_devices(&devices::rules(&[])?, &mut warnings)?;
         }
-        Ok(warnings)
+        Ok(warnings.list)
     }
 
     /// Sets limits: what is given changes, what is not given stays. Values are checked before anything is written.
@@ -51,16 +52,17 @@ impl Manager {
         }
         execute(&steps, &mut warnings)?;
         if let Some(rules) = rules {
-            self.set_devices(&rules)?;
+            self.set_devices(&rules, &mut warnings)?;
         }
         Ok(warnings.list)
     }
 
     /// Sets the device rules: a v1 group's list, or a program on the v2 group.
-    pub(super) fn set_devices(&self, rules: &devices::Rules) -> Result<(), Error> {
+    fn set_devices(&self, rules: &devices::Rules, warnings: &mut Warnings) -> Result<(), Error> {
         match devices::set(self.v1("devices"), self.unified.as_ref(), rules) {
             // In a user namespace nobody can make device nodes, and the group's rules are not ours to set.
             Err(error) if error.is_denied() && !devices::in_initial_user_namespace() => Ok(()),
+            Err(error @ Error::Missing { .. }) => warnings.take(error),
             other => other,
         }
     }

@@ -12,6 +12,8 @@ use super::{Error, Manager};
 
 /// How long [`Manager::kill_all`] goes on killing what appears anew.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long processes that `cgroup.kill` reached may take to die before others are looked for, which are in v1 groups alone.
+const GRACE: Duration = Duration::from_millis(20);
 
 /// Opened files through which a process moves itself into a group. Make it before clone, use it in the child.
 #[derive(Debug)]
@@ -103,16 +105,31 @@ impl Manager {
     /// away, each process is killed, and the group is thawed, until none is left.
     pub fn kill_all(&self) -> Result<(), Error> {
         let killed = self.unified.as_ref().is_some_and(|folder| folder.write("cgroup.kill", "1").is_ok());
-        if killed {
-            // A frozen v1 group keeps even killed processes.
-            if self.v1("freezer").is_some() && self.is_frozen()? {
-                self.thaw()?;
-            }
-            if self.v1.is_empty() {
-                return Ok(());
-            }
+        if !killed {
+            return self.kill_each();
+        }
+        // A frozen v1 group keeps even killed processes.
+        if self.v1("freezer").is_some() && self.is_frozen()? {
+            self.thaw()?;
+        }
+        if self.v1.is_empty() || self.is_dead_within(GRACE)? {
+            return Ok(());
         }
         self.kill_each()
+    }
+
+    /// Returns whether no process is alive any more, at once or within `grace`.
+    fn is_dead_within(&self, grace: Duration) -> Result<bool, Error> {
+        let start = Instant::now();
+        loop {
+            if !self.pids(true)?.into_iter().any(is_alive) {
+                return Ok(true);
+            }
+            if start.elapsed() > grace {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
     }
 
     /// Kills by listing, for groups without `cgroup.kill` and for processes that left the v2 group.
