@@ -1,7 +1,7 @@
 //! The monitor with a creator that only forks and executes, for tests and measurements; never installed.
 //!
 //! A bundle's `config.json` is `{"args": [...]}`. The role `cleaned FILE` is a clean-up command that appends its arguments to
-//! `FILE` and prints what `FILE.say` holds.
+//! `FILE` and prints what `FILE.say` holds. The role `attach RUN_DIR [tty] [proxy]` joins a container with the caller's terminal.
 
 use std::ffi::{CString, OsString};
 use std::io::{Read, Write};
@@ -10,23 +10,18 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use base::ErrorKind;
-use monitor::Launch;
 use monitor::creator::{CreateJob, Creator, ExecJob, MadeInit, MadeProcess, Refusal};
+use monitor::interact::{InteractOptions, Outcome, interact};
+use monitor::{AttachOptions, Client, Launch};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use sys::process::{ExecVectors, Forked, clone_flags, clone3, dup_to, execve, exit_now};
 
 fn main() -> ExitCode {
-    if let Some(file) = std::env::var_os("BRIG_TEST_PANICS") {
-        std::panic::set_hook(Box::new(move |info| {
-            if let Ok(mut out) = std::fs::File::options().append(true).create(true).open(&file) {
-                let _ = writeln!(out, "{} {info}", std::process::id());
-            }
-        }));
-    }
     let mut args = std::env::args_os().skip(1);
     match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some("monitor") => monitor::monitor_main_with(args, &Plain),
         Some("cleaned") => cleaned(args),
+        Some("attach") => attach(args),
         _ => ExitCode::from(2),
     }
 }
@@ -39,6 +34,42 @@ fn cleaned(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let say = std::fs::read_to_string(Path::new(&file).with_extension("say")).unwrap_or_default();
     let _ = write!(std::io::stdout(), "{say}");
     ExitCode::from(u8::from(written.is_err()))
+}
+
+/// Attaches and says on standard error how it ended.
+fn attach(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let run_dir = std::path::PathBuf::from(args.next().unwrap_or_default());
+    let flags: Vec<_> = args.collect();
+    let has = |flag: &str| flags.iter().any(|given| given == flag);
+    let options =
+        AttachOptions { stdin: true, stdout: true, stderr: true, lossless: true, ..AttachOptions::default() };
+    let signal = |signal: i32| {
+        let _ = Client::connect(&run_dir).and_then(|mut client| client.signal(signal));
+    };
+    let interacted =
+        Client::connect(&run_dir).and_then(|client| client.attach(options)).and_then(|mut session| {
+            eprintln!("attached");
+            let options = InteractOptions {
+                stdin: true,
+                tty: has("tty"),
+                detach_keys: monitor::interact::DEFAULT_DETACH_KEYS.to_vec(),
+                sig_proxy: has("proxy"),
+                signal: &signal,
+            };
+            interact(&mut session, &options)
+        });
+    match interacted {
+        Ok(Outcome::Exited(record)) => ExitCode::from(record.exit_code as u8),
+        Ok(Outcome::ExecExited(code)) => ExitCode::from(code as u8),
+        Ok(Outcome::Detached) => {
+            eprintln!("detached");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(125)
+        }
+    }
 }
 
 struct Plain;

@@ -42,7 +42,7 @@ pub struct InteractOptions<'a> {
     pub stdin: bool,
     /// The process has a terminal: raw mode, window size.
     pub tty: bool,
-    /// Bytes that detach; empty for none.
+    /// Bytes that detach, with a terminal only; empty for none.
     pub detach_keys: Vec<u8>,
     /// Hand signals on through `signal` instead of dying of them.
     pub sig_proxy: bool,
@@ -88,7 +88,8 @@ pub fn interact(session: &mut Session, options: &InteractOptions<'_>) -> Result<
         session,
         options,
         raw,
-        keys: Matcher::new(options.detach_keys.clone()),
+        // Between pipes any bytes may come, and none of them was typed.
+        keys: Matcher::new(if options.tty { options.detach_keys.clone() } else { Vec::new() }),
         input_open: options.stdin,
         to_monitor: Vec::new(),
         output: Vec::new(),

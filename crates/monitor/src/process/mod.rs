@@ -61,13 +61,14 @@ pub fn monitor_main_with(args: impl Iterator<Item = OsString>, creator: &dyn Cre
         let _ = sys::sigset::block_all();
         monitor::Monitor::begin(creator, launch, arguments.takeover)
     });
-    match begun.and_then(|monitor| monitor.run(control.try_clone().ok(), fds)) {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match begun {
+        Ok(monitor) => monitor.run(control, fds),
         Err(error) => {
             report(&control, &error);
-            ExitCode::from(FAILED)
+            Err(error)
         }
-    }
+    };
+    if failed(done) { ExitCode::from(FAILED) } else { ExitCode::SUCCESS }
 }
 
 /// Tells the starter, if it is still there, why there is no monitor.

@@ -175,18 +175,19 @@ impl<'c> Monitor<'c> {
     }
 
     /// Creates the container, or takes it over, and looks after it until all is done.
-    pub(super) fn run(mut self, control: Option<OwnedFd>, fds: LaunchFds) -> Result<()> {
+    pub(super) fn run(mut self, control: OwnedFd, fds: LaunchFds) -> Result<()> {
         let begun = if self.takeover { self.take_over() } else { self.create(fds) };
-        if let Some(control) = control {
-            self.add_peer(control, true);
-        }
-        match begun {
-            Ok(()) if self.takeover => self.tell_starter(crate::wire::Kind::Done, &[]),
-            Ok(()) => {}
-            Err(error) => {
+        if let Err(error) = begun {
+            super::report(&control, &error);
+            // Of a container that is not ours to take over nothing is removed but the socket.
+            if !self.takeover {
                 self.remove_files();
-                return Err(error);
             }
+            return Err(error);
+        }
+        self.add_peer(control, true);
+        if self.takeover {
+            self.tell_starter(crate::wire::Kind::Done, &[]);
         }
         let mut ready = Vec::new();
         while !self.is_over() {
