@@ -5,6 +5,8 @@
 //!   parent                                       init
 //!     │  clone3                                    │
 //!     ├─ Go (maps written, links moved) ──────────▶│ joins its group, builds the root
+//!     │◀──────────────────────────── WantBind ─────┤ for what only the runtime may open
+//!     ├─ (a tree, its descriptor) ────────────────▶│
 //!     │◀────────────────── Console (descriptor) ───┤ if it has a terminal
 //!     │◀───────────────────────────── RunHooks ────┤ if there are hooks of the host
 //!     ├─ HooksDone ───────────────────────────────▶│ createContainer hooks, pivot_root
@@ -18,6 +20,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use base::ErrorKind;
+
+use crate::binds::Bind;
 use rustix::io::{Errno, Result};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -47,6 +51,8 @@ pub(crate) enum FromInit {
     Console(OwnedFd),
     /// The seccomp notification descriptor.
     Listener(OwnedFd),
+    /// Open this entry of the plan's binds; [`Channel::give_bind`] answers.
+    WantBind(usize),
     /// The root is built: run the hooks that run outside.
     RunHooks,
     /// A child was made that is the process meant; its number comes with the message's credentials.
@@ -104,6 +110,7 @@ impl FromInit {
             Self::Console(fd) => (vec![b'C'], Some(fd.as_fd())),
             Self::Listener(fd) => (vec![b'L'], Some(fd.as_fd())),
             Self::RunHooks => (vec![b'H'], None),
+            Self::WantBind(index) => (text(b'B', &index.to_string()), None),
             Self::Child(pid, fd) => (text(b'P', &pid.to_string()), Some(fd.as_fd())),
             Self::Warning(warning) => (text(b'W', warning), None),
             Self::Ready => (vec![b'R'], None),
@@ -123,6 +130,7 @@ impl FromInit {
             b'C' => Self::Console(fd?),
             b'L' => Self::Listener(fd?),
             b'H' => Self::RunHooks,
+            b'B' => Self::WantBind(text().parse().ok()?),
             b'P' => Self::Child(text().parse().ok()?, fd?),
             b'W' => Self::Warning(text()),
             b'R' => Self::Ready,
@@ -171,6 +179,23 @@ impl Channel {
             return Ok(None);
         }
         ToInit::decode(&buffer[..length]).map(Some).ok_or(Errno::BADMSG)
+    }
+
+    /// Answers [`FromInit::WantBind`].
+    pub(crate) fn give_bind(&self, bind: &Bind) -> Result<()> {
+        send(&self.0, &[b'b', u8::from(bind.is_dir), u8::from(bind.pending)], Some(bind.tree.as_fd()))
+    }
+
+    /// Waits for the answer to [`FromInit::WantBind`]; `None` when the other side is gone.
+    pub(crate) fn take_bind(&self) -> Result<Option<Bind>> {
+        let mut buffer = [0; 8];
+        match receive(&self.0, &mut buffer)? {
+            (0, _) => Ok(None),
+            (3, Some(tree)) if buffer[0] == b'b' => {
+                Ok(Some(Bind { tree, is_dir: buffer[1] == 1, pending: buffer[2] == 1 }))
+            }
+            _ => Err(Errno::BADMSG),
+        }
     }
 
     /// Sends to the runtime.

@@ -12,13 +12,14 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::thread::CapabilitySet;
 use sys::process::{clone_flags, pidfd_kill};
 
-use crate::binds::{self, Bind};
+use crate::binds;
 use crate::cgroup::{self, Layout, Manager, OnMissing};
 use crate::channel::{Channel, FromInit, ToInit};
 use crate::error::{Doing, Error, Result, part};
 use crate::hooks::{self, HookState};
 use crate::init::{self, RootSource, Setup};
-use crate::plan::{self, Facts, Plan};
+use crate::plan::options::PropagationWord;
+use crate::plan::{self, BindSource, Facts};
 use crate::procfs::Procfs;
 use crate::request::{CgroupDriver, CreateRequest, Created, Rootfs, Stdio};
 use crate::spawn::{self, Way};
@@ -34,6 +35,8 @@ struct Undo {
     dir: Option<StateDir>,
     group: Option<Manager>,
     process: Option<(i32, OwnedFd)>,
+    /// A root that is attached where others see it, and the mount that was there before.
+    covered: Option<(PathBuf, u64)>,
 }
 
 impl Undo {
@@ -41,6 +44,9 @@ impl Undo {
     fn run(&mut self) {
         if let Some((_, pidfd)) = self.process.take() {
             kill_and_reap(pidfd.as_fd());
+        }
+        if let Some((path, before)) = self.covered.take() {
+            detach_root(&path, before);
         }
         if let Some(group) = self.group.take() {
             let _ = group.kill_all();
@@ -60,6 +66,22 @@ pub(crate) fn kill_and_reap(pidfd: std::os::fd::BorrowedFd<'_>) {
         let limit = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
         let wanted = rustix::event::PollFd::from_borrowed_fd(pidfd, rustix::event::PollFlags::IN);
         let _ = rustix::event::poll(&mut [wanted], Some(&limit));
+    }
+}
+
+/// Returns the mount that a path is on, by the kernel's number.
+fn mount_id(path: &Path) -> Option<u64> {
+    let flags = rustix::fs::StatxFlags::MNT_ID;
+    let stat = rustix::fs::statx(rustix::fs::CWD, path, rustix::fs::AtFlags::NO_AUTOMOUNT, flags).ok()?;
+    Some(stat.stx_mnt_id)
+}
+
+/// Detaches the root of a container that shared the caller's mount namespace, with everything mounted below it; nothing
+/// when the mount `before` is the one that is seen at `path`.
+pub(crate) fn detach_root(path: &Path, before: u64) {
+    if mount_id(path).is_some_and(|now| now != before) {
+        // Another container may have covered it since; what cannot be detached is seen in the mount table.
+        let _ = rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH);
     }
 }
 
@@ -96,7 +118,7 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
         terminal: matches!(request.stdio, Stdio::Terminal),
         bundle: bundle.clone(),
     };
-    let plan = if namespaces.new_mount { plan::build(spec, &facts)? } else { without_mounts(spec)? };
+    let plan = plan::build(spec, &facts)?;
     let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let mut program = program::prepare(process, seccomp, request.seccomp_cache)?;
     program.preserve_fds = request.preserve_fds;
@@ -111,6 +133,8 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
     dir.lock()?;
     let root_path = root_path(spec, &bundle, &request.rootfs)?;
     let mut record = record(spec, request.id, &bundle, &root_path);
+    record.covered_mount = if namespaces.new_mount { None } else { mount_id(&root_path) };
+    undo.covered = record.covered_mount.map(|id| (root_path.clone(), id));
     let mut warnings = Vec::new();
     let late_group = request.cgroup == CgroupDriver::Systemd;
     if !late_group {
@@ -122,8 +146,9 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
     dir.save_spec(spec)?;
 
     let privileged = namespaces.caller_may_mount();
-    let sources = if privileged && namespaces.new_mount { open_binds(&plan)? } else { Vec::new() };
-    let root = root_source(request.rootfs, &root_path, privileged && namespaces.new_mount)?;
+    let sources = plan.binds.clone();
+    let asked_binds = sources.iter().map(|bind| privileged && asks(bind, namespaces.has_user)).collect();
+    let root = root_source(request.rootfs, &root_path, privileged)?;
     let (channel, init_channel) = Channel::pair().doing(|| "make a socket pair".into())?;
     let born_in_group = undo.group.as_ref().and_then(Manager::procs_fd);
     let join = match &undo.group {
@@ -137,13 +162,14 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
     let setup = Setup {
         spec,
         plan,
-        binds: sources,
+        asked_binds,
         root,
         root_path,
         no_pivot: request.no_pivot,
         new_user: namespaces.flags & clone_flags::NEWUSER != 0,
         late_group,
         new_mount: namespaces.new_mount,
+        shares_mounts: !namespaces.new_mount,
         new_network: namespaces.flags & clone_flags::NEWNET != 0,
         late_namespaces: namespaces.late,
         new_time: namespaces.new_time,
@@ -184,8 +210,16 @@ fn create_or_fail(request: CreateRequest<'_>, undo: &mut Undo) -> Result<Created
     warnings.extend(limits::raise(pid, process.rlimits().as_deref().unwrap_or_default()));
     warnings.extend(oom_score(pid, process.oom_score_adj())?);
     crate::netdev::move_links(spec, pid)?;
-    let console =
-        converse(&channel, spec, &record, pid, pidfd.as_fd(), request.console_socket, &mut warnings)?;
+    let console = converse(
+        &channel,
+        spec,
+        &record,
+        pid,
+        pidfd.as_fd(),
+        &sources,
+        request.console_socket,
+        &mut warnings,
+    )?;
 
     record.pid = pid;
     record.start_time = start_time(pid).ok_or_else(|| died(pidfd.as_fd()))?;
@@ -360,23 +394,6 @@ fn refuse_absent(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// Without a mount namespace of its own a container can only get another root.
-fn without_mounts(spec: &Spec) -> Result<Plan> {
-    if spec.mounts().as_ref().is_some_and(|mounts| !mounts.is_empty()) {
-        return Err(Error::invalid(
-            "mounts",
-            "mounts",
-            "a new mount namespace is needed, they would be made elsewhere",
-        ));
-    }
-    let paths = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    if spec.linux().as_ref().is_some_and(|linux| paths(linux.masked_paths()) || paths(linux.readonly_paths()))
-    {
-        return Err(Error::invalid("linux.maskedPaths", "paths", "a new mount namespace is needed"));
-    }
-    Ok(Plan::default())
-}
-
 fn root_path(spec: &Spec, bundle: &Path, rootfs: &Rootfs) -> Result<PathBuf> {
     if matches!(rootfs, Rootfs::Mounted(_)) {
         return Ok(PathBuf::new());
@@ -412,6 +429,7 @@ fn record(spec: &Spec, id: &str, bundle: &Path, rootfs: &Path) -> Record {
         poststart: list(hooks.and_then(|hooks| hooks.poststart().as_ref())),
         poststop: list(hooks.and_then(|hooks| hooks.poststop().as_ref())),
         resctrl: None,
+        covered_mount: None,
     }
 }
 
@@ -459,8 +477,12 @@ fn make_group(
     }
 }
 
-fn open_binds(plan: &Plan) -> Result<Vec<Bind>> {
-    plan.binds.iter().map(binds::open).collect()
+/// Whether a bind must be opened outside: in a user namespace the path may be closed to the init, or the mount may not
+/// be mapped; and a mount that is to share with the host's must be cloned where that still is.
+fn asks(bind: &BindSource, user_namespace: bool) -> bool {
+    let tied =
+        matches!(bind.options.propagation, Some((PropagationWord::Shared | PropagationWord::Slave, _)));
+    user_namespace || bind.idmap.is_some() || tied
 }
 
 fn root_source(rootfs: Rootfs, path: &Path, clone: bool) -> Result<RootSource> {
@@ -531,6 +553,7 @@ fn converse(
     record: &Record,
     pid: i32,
     pidfd: std::os::fd::BorrowedFd<'_>,
+    sources: &[BindSource],
     socket: Option<&Path>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<OwnedFd>> {
@@ -543,6 +566,10 @@ fn converse(
                 Some(path) => console::send(path, &master)?,
                 None => console = Some(master),
             },
+            Some(FromInit::WantBind(index)) => {
+                let source = sources.get(index).ok_or_else(|| died(pidfd))?;
+                channel.give_bind(&binds::open(source)?).doing(|| "hand a bind mount over".into())?;
+            }
             Some(FromInit::RunHooks) => {
                 host_hooks(spec, &HookState { pid, ..start::hook_state(record, "creating") })?;
                 channel.tell(ToInit::HooksDone).doing(|| "let the init go on".into())?;
@@ -557,7 +584,8 @@ fn host_hooks(spec: &Spec, state: &HookState) -> Result<()> {
     let Some(all) = spec.hooks() else { return Ok(()) };
     #[allow(deprecated, reason = "engines still use prestart hooks")]
     let prestart = all.prestart().iter().flatten();
-    hooks::run_all(prestart, state, "prestart")?;
+    // The words of the time when these were the only ones: runtime-spec 1.0.
+    hooks::run_all(prestart, &HookState { status: "created", ..state.clone() }, "prestart")?;
     hooks::run_all(all.create_runtime().iter().flatten(), state, "createRuntime")
 }
 

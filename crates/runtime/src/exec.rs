@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use base::{ErrorKind, Kinded};
 use oci::runtime::{LinuxNamespaceType, Spec};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{CapabilitySet, ThreadNameSpaceType, move_into_thread_name_spaces};
 use sys::process::{clone_flags, exit_now};
@@ -26,6 +27,8 @@ struct Joiner<'a> {
     init: OwnedFd,
     kinds: ThreadNameSpaceType,
     enters_user: bool,
+    /// The root of a container that has no mount namespace of its own.
+    root: Option<OwnedFd>,
     cgroup: Option<Join>,
     stdio: &'a Stdio,
     window: Option<(u16, u16)>,
@@ -73,11 +76,13 @@ pub(crate) fn exec(request: ExecRequest<'_>) -> Result<Executed> {
             group.join(born_in.is_some()).map_err(|error| part("open the container's cgroup", error))
         })
         .transpose()?;
+    let root = record.covered_mount.map(|_| open_root(&record)).transpose()?;
     let (channel, inner) = Channel::pair().doing(|| "make a socket pair".into())?;
     let joiner = Joiner {
         init,
         kinds,
         enters_user,
+        root,
         cgroup,
         stdio: &request.stdio,
         window: request.console_size.or_else(|| create::console_size(request.process)),
@@ -111,6 +116,15 @@ fn open_init(record: &Record) -> Result<OwnedFd> {
         return Err(rustix::io::Errno::SRCH).doing(what);
     }
     Ok(pidfd)
+}
+
+fn open_root(record: &Record) -> Result<OwnedFd> {
+    let what = || format!("open the root of container {:?}", record.id);
+    let proc = Procfs::host().doing(|| "open /proc".into())?;
+    let folder = proc.file(&record.pid.to_string(), OFlags::PATH | OFlags::DIRECTORY).doing(what)?;
+    // A link of procfs that is meant to be followed.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(&folder, "root", flags, Mode::empty()).doing(what)
 }
 
 fn sub_group(record: &Record, sub: Option<&std::path::Path>) -> Result<crate::cgroup::Manager> {
@@ -218,7 +232,7 @@ fn run(joiner: Joiner<'_>, channel: Channel) -> ! {
 
 /// Enters the container; returns what is to be executed there.
 fn join(joiner: Joiner<'_>, channel: &Channel) -> Result<Program> {
-    let Joiner { init, kinds, enters_user, cgroup, stdio, window, program } = joiner;
+    let Joiner { init, kinds, enters_user, root, cgroup, stdio, window, program } = joiner;
     if let Some(join) = cgroup {
         join.join_current().doing(|| "join the container's cgroup".into())?;
     }
@@ -227,6 +241,10 @@ fn join(joiner: Joiner<'_>, channel: &Channel) -> Result<Program> {
             .doing(|| "join the container's namespaces".into())?;
     }
     drop(init);
+    if let Some(root) = root {
+        rustix::process::fchdir(&root).doing(|| "enter the container's root".into())?;
+        rustix::process::chroot(".").doing(|| "change the root".into())?;
+    }
     if enters_user {
         idmap::become_root().doing(|| "become root of the user namespace".into())?;
         init::not_dumpable()?;
@@ -284,7 +302,7 @@ fn converse(
                 }
                 channel.tell(crate::channel::ToInit::Start).doing(|| "let the process go on".into())?;
             }
-            FromInit::RunHooks | FromInit::Child(..) => {}
+            FromInit::RunHooks | FromInit::WantBind(_) | FromInit::Child(..) => {}
         }
     }
     Ok((console, warnings))

@@ -125,6 +125,9 @@ fn remove_rest(dir: &StateDir, record: &Record) -> Result<Vec<String>> {
     } else {
         wait_for_end(record)?;
     }
+    if let Some(before) = record.covered_mount {
+        crate::create::detach_root(&record.rootfs, before);
+    }
     dir.remove()?;
     Ok(hooks::run_each(record.poststop.iter(), &hook_state(record, "stopped"), "poststop"))
 }

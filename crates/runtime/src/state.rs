@@ -102,6 +102,9 @@ pub(crate) struct Record {
     /// A folder of the resource control file system, removed with the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resctrl: Option<PathBuf>,
+    /// The container has no mount namespace of its own: the mount that its root covers, by the kernel's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) covered_mount: Option<u64>,
 }
 
 /// The version that we write.

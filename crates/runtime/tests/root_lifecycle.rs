@@ -238,7 +238,7 @@ fn root_hooks_run_in_order_with_the_state() {
         "poststop": [hook("poststop")]});
     spec["annotations"] = json!({"a": "b"});
     assert_eq!(world.run(&spec).good(), "inside\n");
-    let expected = "prestart \"status\":\"creating\" env=0\ncreateRuntime \"status\":\"creating\" env=0\n\
+    let expected = "prestart \"status\":\"created\" env=0\ncreateRuntime \"status\":\"creating\" env=0\n\
         createContainer \"status\":\"creating\" env=0\npoststart \"status\":\"running\" env=0\n\
         poststop \"status\":\"stopped\" env=0\n";
     assert_eq!(std::fs::read_to_string(&log).unwrap(), expected);

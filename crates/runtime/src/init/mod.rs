@@ -21,7 +21,6 @@ use std::path::PathBuf;
 use base::{ErrorKind, Kinded};
 use oci::runtime::{Hook, LinuxNamespaceType, Spec};
 
-use crate::binds::Bind;
 use crate::cgroup::Join;
 use crate::channel::{Channel, FromInit, ToInit};
 use crate::error::{Doing, Error, Result, part};
@@ -45,8 +44,8 @@ pub(crate) enum RootSource {
 pub(crate) struct Setup<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) plan: Plan,
-    /// The opened sources of `plan.binds`; empty when the init opens them itself.
-    pub(crate) binds: Vec<Bind>,
+    /// Which of `plan.binds` the runtime opens when it is asked; the init opens the others.
+    pub(crate) asked_binds: Vec<bool>,
     pub(crate) root: RootSource,
     /// The path of the root on the host, where hooks look for it.
     pub(crate) root_path: PathBuf,
@@ -58,6 +57,9 @@ pub(crate) struct Setup<'a> {
     /// The group is made around the init, which waits for it.
     pub(crate) late_group: bool,
     pub(crate) new_mount: bool,
+    /// The mount namespace is another's, or the host's: the root is only changed, and what is mounted stays for others to
+    /// see until the container is deleted.
+    pub(crate) shares_mounts: bool,
     pub(crate) new_network: bool,
     /// Namespaces that the init makes itself, as `CLONE_NEW*`.
     pub(crate) late_namespaces: u64,
@@ -100,9 +102,9 @@ fn steps(mut setup: Setup<'_>, channel: &Channel) -> Result<std::convert::Infall
     }
     channel.report(&FromInit::Ready).doing(tell)?;
     expect(channel, ToInit::Recorded)?;
-    let Setup { spec, hook_state, start_socket, program, binds, root, join, stdio, .. } = setup;
+    let Setup { spec, hook_state, start_socket, program, root, join, stdio, .. } = setup;
     // What still leads to the host is closed before anything of the container decides about a path.
-    drop((binds, root, join, stdio));
+    drop((root, join, stdio));
     let starter = wait_for_start(&start_socket)?;
     drop(start_socket);
     let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
@@ -157,25 +159,22 @@ fn join_and_split(setup: &mut Setup<'_>, channel: &Channel) -> Result<()> {
 
 /// Builds the root file system and makes it the root. Returns the terminal of the process, if it has one.
 fn build_root(setup: &mut Setup<'_>, channel: &Channel) -> Result<Option<OwnedFd>> {
-    if !setup.new_mount {
-        hooks_around(setup, channel)?;
-        rootfs::change_root_only(&setup.root_path)?;
-        let console = match setup.stdio {
-            Stdio::Terminal => Some(terminal::open_host(setup.window)?),
-            _ => None,
-        };
-        return send_console(console, channel);
+    if setup.new_mount {
+        rootfs::stop_propagation(setup.plan.root_propagation)?;
+    } else if setup.root_path.as_os_str().is_empty() {
+        let why = "it would have to be attached where others see it";
+        return Err(Error::unsupported("a mounted root without a mount namespace of its own", why));
     }
-    rootfs::stop_propagation(setup.plan.root_propagation)?;
-    let hooked = wants_host_hooks(setup.spec) || wants_container_hooks(setup.spec);
-    let root = rootfs::attach(
-        &setup.root,
-        setup.plan.root_propagation,
-        hooked.then_some(setup.root_path.as_path()),
-    )?;
-    let terminal = mounts::apply(setup, &root)?;
+    let placed = setup.shares_mounts || wants_host_hooks(setup.spec) || wants_container_hooks(setup.spec);
+    let propagation = setup.plan.root_propagation.filter(|_| setup.new_mount);
+    let root = rootfs::attach(&setup.root, propagation, placed.then_some(setup.root_path.as_path()))?;
+    let terminal = mounts::apply(setup, &root, channel)?;
     let slave = send_console(terminal, channel)?;
     hooks_around(setup, channel)?;
+    if setup.shares_mounts {
+        rootfs::change_root_only(&root)?;
+        return Ok(slave);
+    }
     rootfs::enter(root, setup.no_pivot)?;
     if let Some((word, below)) = setup.plan.root_propagation {
         rootfs::propagate_root(word, below)?;

@@ -14,6 +14,7 @@ use super::cover::Cover;
 use super::terminal::Terminal;
 use super::{Setup, cgroups, copy_up, nodes, rootfs, terminal};
 use crate::binds::{self, Bind};
+use crate::channel::{Channel, FromInit};
 use crate::error::{Doing, Error, Result};
 use crate::plan::options::MountOptions;
 use crate::plan::{MountKind, MountOp, PROC_ALLOWED, SetupOp};
@@ -23,17 +24,16 @@ const DIR_MODE: Mode = Mode::from_raw_mode(0o755);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 
 /// Applies all operations; returns the terminal when one was opened.
-pub(super) fn apply(setup: &mut Setup<'_>, root: &Root) -> Result<Option<Terminal>> {
+pub(super) fn apply(setup: &mut Setup<'_>, root: &Root, channel: &Channel) -> Result<Option<Terminal>> {
     // Modes are meant as they are written.
     let umask = rustix::process::umask(Mode::empty());
     let mut cover = Cover::default();
     let mut opened = None;
     let plan = std::mem::take(&mut setup.plan);
-    let mut sources: Vec<Option<Bind>> = setup.binds.drain(..).map(Some).collect();
-    sources.resize_with(plan.binds.len(), || None);
-    let mut take = |index: usize| match sources[index].take() {
-        Some(bind) => Ok(bind),
-        None => binds::open(&plan.binds[index]),
+    // One by one, when its turn comes: the mount table then lists the mounts in the order of the spec.
+    let take = |index: usize| match setup.asked_binds.get(index) {
+        Some(true) => ask_for_bind(channel, index),
+        _ => binds::open(&plan.binds[index]),
     };
     for op in &plan.ops {
         match op {
@@ -62,6 +62,13 @@ pub(super) fn apply(setup: &mut Setup<'_>, root: &Root) -> Result<Option<Termina
     setup.plan.root_propagation = plan.root_propagation;
     rustix::process::umask(umask);
     Ok(opened)
+}
+
+/// Has the runtime open what the init may not, or could only open without its ties to the host's mounts.
+fn ask_for_bind(channel: &Channel, index: usize) -> Result<Bind> {
+    let what = || "have the runtime open a bind mount".to_owned();
+    channel.report(&FromInit::WantBind(index)).doing(what)?;
+    channel.take_bind().doing(what)?.ok_or_else(super::gone)
 }
 
 /// Opens the place of a mount beneath the root and makes it where it is missing.

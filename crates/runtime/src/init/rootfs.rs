@@ -114,13 +114,8 @@ fn enter_without_pivot(root: &Root) -> Result<()> {
 }
 
 /// Only changes the root: for a container without a mount namespace of its own.
-pub(super) fn change_root_only(path: &Path) -> Result<()> {
-    if path.as_os_str().is_empty() {
-        return Err(crate::error::Error::unsupported(
-            "a mounted root without a mount namespace",
-            "it would have to be attached on the host",
-        ));
-    }
-    rustix::process::chroot(path).doing(|| format!("change the root to {path:?}"))?;
+pub(super) fn change_root_only(root: &Root) -> Result<()> {
+    rustix::process::fchdir(root).doing(|| "enter the root file system".into())?;
+    rustix::process::chroot(".").doing(|| "change the root".into())?;
     rustix::process::chdir("/").doing(|| "enter the new root".into())
 }

@@ -30,8 +30,8 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 pub(super) fn plan(spec: &Spec, facts: &Facts, plan: &mut Plan) -> Result<()> {
-    // Without a mount namespace nothing is made: it would be made on the host's file system.
-    if !lists_namespace(spec, LinuxNamespaceType::Mount) {
+    // Without a mount namespace and mounts of its own nothing is made: it would be made on the host's file system.
+    if !lists_namespace(spec, LinuxNamespaceType::Mount) && spec.mounts().as_ref().is_none_or(Vec::is_empty) {
         return Ok(());
     }
     let listed = spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
