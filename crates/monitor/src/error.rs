@@ -44,6 +44,9 @@ pub enum Error {
     /// The monitor closed the connection: it was killed, or it dropped this client.
     #[error("the monitor closed the connection")]
     Closed,
+    /// Nobody reads the caller's output any more (a pipe whose reader ended).
+    #[error("nobody reads the output any more")]
+    OutputGone,
     /// The monitor answered with an error.
     #[error("{text}")]
     Answer {
@@ -82,7 +85,7 @@ impl Kinded for Error {
                 _ => ErrorKind::Internal,
             },
             Self::Json { .. } | Self::DetachKeys { .. } => ErrorKind::Invalid,
-            Self::NoMonitor { .. } | Self::Closed => ErrorKind::Unavailable,
+            Self::NoMonitor { .. } | Self::Closed | Self::OutputGone => ErrorKind::Unavailable,
             Self::Protocol { .. } => ErrorKind::Internal,
             Self::Answer { kind, .. } => *kind,
             Self::NotRunning { .. } => ErrorKind::Conflict,

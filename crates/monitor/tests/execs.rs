@@ -1,4 +1,5 @@
 //! Exec sessions under a monitor whose creator only forks and executes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! A monitor is killed at any moment: the container goes on, and the next command brings a monitor that goes on too.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The terminal's side: a program that attaches, in a terminal of its own or between pipes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -225,7 +225,7 @@ impl Join<'_, '_> {
         match write_ready(out, &self.output[self.written..]) {
             Ok(done) => self.written += done,
             // Nobody reads any more: the process goes on, as it would with any broken pipe but its own.
-            Err(Errno::PIPE) => return Err(Errno::PIPE).doing(|| "write the output".to_owned()),
+            Err(Errno::PIPE) => return Err(Error::OutputGone),
             Err(error) => return Err(error).doing(|| "write the output".to_owned()),
         }
         Ok(())

@@ -1,5 +1,5 @@
 //! A world for one container: folders of its own, and everything in it is gone at its end.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
