@@ -112,7 +112,11 @@ impl World {
 
     /// The monitor's process number.
     pub fn monitor(&self) -> i32 {
-        self.monitors().first().copied().expect("there is a monitor")
+        self.monitor_if_any().expect("there is a monitor")
+    }
+
+    pub fn monitor_if_any(&self) -> Option<i32> {
+        self.monitors().first().copied()
     }
 
     fn monitors(&self) -> Vec<i32> {
@@ -151,7 +155,13 @@ impl Drop for World {
         for pid in self.monitors() {
             kill(pid);
         }
-        let _ = fs::remove_dir_all(&self.root);
+        // One that was just killed may finish a call.
+        for _ in 0..200 {
+            if fs::remove_dir_all(&self.root).is_ok() || !self.root.exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
