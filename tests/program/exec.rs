@@ -62,3 +62,12 @@ fn root_the_end_of_the_container_ends_its_execs() {
     let done = child.wait_with_output().expect("wait for exec");
     assert_eq!(done.status.code(), Some(137));
 }
+
+#[test]
+fn root_an_exec_that_cannot_start_exits_with_126() {
+    let Some(world) = World::root() else { return };
+    world.brig(["run", "-d", "--name", "box", "tiny", "sleep", "100"]).ok();
+    world.brig(["exec", "-w", "/no/such", "box", "pwd"]).refuses(126, &["/no/such"]);
+    world.brig(["exec", "box", "no-such-program"]).refuses(127, &["no-such-program"]);
+    world.brig(["exec", "nobody", "true"]).refuses(1, &["nobody"]);
+}

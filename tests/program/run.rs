@@ -190,3 +190,26 @@ fn root_pull_policy() {
     world.brig(["run", "--rm", "--pull", "sometimes", "tiny", "true"]).refuses(125, &["sometimes"]);
     world.brig(["run", "--rm", "--pull", "missing", "tiny", "true"]).ok();
 }
+
+#[test]
+fn root_a_reader_that_goes_away_ends_the_command_quietly() {
+    let Some(world) = World::root() else { return };
+    let brig = world.program().display().to_string();
+    for args in
+        ["run --rm tiny seq 1 100000", "run --name box tiny seq 1 100000", "logs box", "ps -a", "inspect box"]
+    {
+        let done = world.sh(&format!("{brig} {args} 2>said | head -c 1 >/dev/null; cat said"));
+        assert_eq!(done.stdout, "", "{args}");
+    }
+    // The first one is removed by its monitor once it ends.
+    testkit::eventually("the container is removed", || world.brig(["ps", "-aq"]).stdout.lines().count() == 1);
+}
+
+#[test]
+fn root_inspect_shows_the_defaults_that_hold() {
+    let Some(world) = World::root() else { return };
+    world.brig(["run", "-d", "--name", "box", "tiny", "sleep", "100"]).ok();
+    let form = "{{.Config.Hostname}} {{.HostConfig.NetworkMode}} {{.HostConfig.IpcMode}} {{.HostConfig.ShmSize}} {{.HostConfig.LogConfig.Type}}";
+    let hostname = world.brig(["exec", "box", "hostname"]).ok();
+    assert_eq!(world.inspect("box", form), format!("{hostname} bridge private 67108864 json-file"));
+}

@@ -41,7 +41,7 @@ pub(crate) enum Codes {
     Plain,
     /// Docker's 125, 126 and 127: the code of the container's own process must stay apart.
     Run,
-    /// 126 and 127 for the command, 1 for the rest.
+    /// 127 when the command is missing, 126 when it cannot be started, 1 for the rest.
     Exec,
 }
 
@@ -67,8 +67,17 @@ pub(crate) fn report(ui: &Ui, error: &anyhow::Error, command: &str, codes: Codes
             ui.error(&format!("\nRun '{command} --help' for more information"));
             ExitCode::from(run_code(error, BEFORE))
         }
-        Codes::Exec => ExitCode::from(run_code(error, 1)),
+        Codes::Exec => {
+            let started =
+                error.chain().any(|cause| cause.downcast_ref::<engine::Error>().is_some_and(is_start));
+            ExitCode::from(run_code(error, if started { NOT_EXECUTABLE } else { 1 }))
+        }
     }
+}
+
+/// A mechanism was at work: the process was to be started and could not be.
+fn is_start(error: &engine::Error) -> bool {
+    matches!(error, engine::Error::Part { .. })
 }
 
 /// Renders an error and its causes on one line.

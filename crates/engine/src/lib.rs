@@ -23,7 +23,7 @@ use std::cell::OnceCell;
 
 use error::Doing as _;
 pub use error::{Error, Result};
-pub use monitor::{ExitRecord, Session, interact, log};
+pub use monitor::{Error as SessionError, ExitRecord, Session, interact, log};
 pub use roots::Roots;
 
 /// The service on one pair of roots. Cheap to open: the database and the stores are opened on first use.

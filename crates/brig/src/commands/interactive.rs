@@ -60,7 +60,11 @@ pub(crate) fn join(session: &mut Session, joining: Joining<'_>, signal: &dyn Fn(
         sig_proxy: joining.sig_proxy,
         signal,
     };
-    match interact::interact(session, &options)? {
+    let outcome = interact::interact(session, &options).map_err(|error| match error {
+        engine::SessionError::OutputGone => anyhow::Error::new(ui::Gone),
+        error => error.into(),
+    })?;
+    match outcome {
         Outcome::Exited(record) => Ok(exit_code(&record)),
         Outcome::ExecExited(code) => Ok(code_of(code)),
         Outcome::Detached => {

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use docker_types::container::PortBinding;
+use docker_types::container::{ContainerConfig, HostConfig, PortBinding};
 use docker_types::inspect::container::{
     ContainerInspect, ContainerState, EndpointSettings, GraphDriver, MountPoint, NetworkSettings,
 };
 use docker_types::time;
 use engine::model::{self, Container, MountKind, Status};
 use jiff::Timestamp;
+
+/// Size of `/dev/shm` when nobody says, in bytes.
+const SHM_SIZE: i64 = 64 << 20;
 
 /// Returns what `container inspect` shows; `sizes` is there when it was asked for.
 pub(crate) fn container(container: &Container, sizes: Option<(u64, u64)>) -> ContainerInspect {
@@ -34,15 +37,45 @@ pub(crate) fn container(container: &Container, sizes: Option<(u64, u64)>) -> Con
         restart_count: i64::from(container.restart_count),
         driver: "overlayfs".to_owned(),
         platform: "linux".to_owned(),
-        host_config: container.spec.host_config.clone(),
+        host_config: host_config(container),
         graph_driver: GraphDriver { data: BTreeMap::new(), name: "overlayfs".to_owned() },
         size_rw: sizes.map(|(written, _)| bytes(written)),
         size_root_fs: sizes.map(|(_, whole)| bytes(whole)),
         mounts: container.mounts.iter().map(mount_point).collect(),
-        config: container.spec.config.clone(),
+        config: config(container),
         network_settings: network_settings(container),
         ..ContainerInspect::default()
     }
+}
+
+/// What was asked for, with the defaults that Docker shows filled in.
+fn host_config(container: &Container) -> HostConfig {
+    let mut host = container.spec.host_config.clone();
+    let default = |text: &mut String, word: &str| {
+        if matches!(text.as_str(), "" | "default") {
+            word.clone_into(text);
+        }
+    };
+    default(&mut host.network_mode, "bridge");
+    default(&mut host.ipc_mode, "private");
+    default(&mut host.log_config.driver, "json-file");
+    default(&mut host.restart_policy.name, "no");
+    if host.shm_size == 0 {
+        host.shm_size = SHM_SIZE;
+    }
+    host
+}
+
+/// What the process is, with the host name that it has when nobody gave one.
+fn config(container: &Container) -> ContainerConfig {
+    let mut config = container.spec.config.clone();
+    let host = &container.spec.host_config;
+    let shared =
+        host.network_mode == "host" || host.network_mode.starts_with("container:") || host.uts_mode == "host";
+    if config.hostname.is_empty() && !shared {
+        container.id.short().clone_into(&mut config.hostname);
+    }
+    config
 }
 
 fn state(container: &Container) -> ContainerState {
