@@ -185,14 +185,17 @@ fn root_cgroup_limits_are_set_and_raised_and_lowered() {
 #[test]
 fn root_cgroup_a_missing_limit_is_named() {
     let Some(sandbox) = Sandbox::new(None) else { return };
-    let asked = resources(r#"{"rdma":{"mlx5_1":{"hcaHandles":3}},"pids":{"limit":5}}"#);
-    match sandbox.manager.apply(&asked, OnMissing::Refuse) {
-        Err(error @ Error::Missing { .. }) => {
-            assert!(error.to_string().contains("rdma.mlx5_1"), "{error}");
-            let warnings = sandbox.manager.apply(&asked, OnMissing::Warn).expect("the others are set");
-            assert_eq!(warnings.len(), 1, "{warnings:?}");
-        }
-        other => eprintln!("SKIP this machine has rdma: {other:?}"),
+    let asked = resources(r#"{"unified":{"nothing.max":"3"},"pids":{"limit":5}}"#);
+    let error =
+        sandbox.manager.apply(&asked, OnMissing::Refuse).expect_err("no kernel has such a controller");
+    assert!(
+        matches!(error, Error::Missing { .. }) && error.to_string().contains("unified.nothing.max"),
+        "{error}"
+    );
+    let warnings = sandbox.manager.apply(&asked, OnMissing::Warn).expect("the others are set");
+    assert!(warnings.iter().any(|warning| warning.to_string().contains("nothing.max")), "{warnings:?}");
+    if let Some(text) = sandbox.read("pids", "pids.max", "pids.max") {
+        assert_eq!(text, "5");
     }
 }
 
@@ -417,4 +420,54 @@ fn root_cgroup_hot_path_is_quick() {
         best[0], best[1], best[2], best[3]
     );
     assert!(best.iter().sum::<Duration>() < Duration::from_millis(200), "{best:?}");
+}
+
+/// Against a running systemd: a scope is made around a process, limited, changed, and gone at the end.
+#[test]
+fn root_cgroup_systemd_makes_a_scope() {
+    if !Path::new("/run/systemd/system").is_dir() || !rustix::process::geteuid().is_root() {
+        eprintln!("SKIP systemd does not run here, or we are not root");
+        return;
+    }
+    let layout = Layout::detect().expect("layout");
+    let mut child = Command::new("/bin/sleep").arg("60").current_dir("/").spawn().expect("sleep");
+    let pid = child.id().cast_signed();
+    let name = format!("system.slice:brigtest:{pid}");
+    let limits = resources(
+        r#"{"memory":{"limit":67108864},"pids":{"limit":9},"cpu":{"shares":512,"quota":20000},"devices":[{"allow":false}]}"#,
+    );
+    let request = Request {
+        id: "web",
+        cgroups_path: Some(Path::new(&name)),
+        driver: Driver::Systemd,
+        resources: Some(&limits),
+        pid: Some(pid),
+    };
+    let manager = Manager::create(&layout, &request).unwrap_or_else(|error| {
+        let _ = child.kill();
+        panic!("{}", base::error::render_chain(&error));
+    });
+    let sandbox = Sandbox { manager };
+    let unit = format!("brigtest-{pid}.scope");
+    assert_eq!(sandbox.manager.paths().unit.as_deref(), Some(unit.as_str()));
+    assert_eq!(sandbox.manager.pids(false).expect("pids"), [pid]);
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
+    assert!(groups.contains(&format!("/system.slice/{unit}")), "{groups}");
+    let memory = || sandbox.read("memory", "memory.limit_in_bytes", "memory.max");
+    assert_eq!(memory().as_deref(), Some("67108864"), "systemd was told");
+    sandbox.manager.apply_new(Some(&limits), OnMissing::Refuse).expect("apply");
+    sandbox.manager.apply(&resources(r#"{"memory":{"limit":33554432}}"#), OnMissing::Refuse).expect("update");
+    assert_eq!(memory().as_deref(), Some("33554432"));
+    let again =
+        Command::new("systemctl").args(["show", "-p", "MemoryMax", "-p", "MemoryLimit", &unit]).output();
+    if let Ok(output) = again {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("33554432"), "systemd would undo the update: {text}");
+    }
+    sandbox.manager.kill_all().expect("kill");
+    child.wait().expect("wait");
+    sandbox.manager.delete(PATIENCE).expect("delete");
+    assert!(is_gone(sandbox.manager.paths()));
+    let manager = Manager::attach(sandbox.manager.paths()).expect("attach");
+    manager.delete(PATIENCE).expect("delete again");
 }

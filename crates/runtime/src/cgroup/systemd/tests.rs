@@ -184,3 +184,35 @@ fn a_missing_bus_and_a_missing_process_are_named() {
     assert!(error.to_string().contains("brig-web.scope"), "{error}");
     assert!(Connection::open(Path::new("/nonexistent/bus")).is_err());
 }
+
+/// Against the reference bus: it takes our authentication and our messages, and refuses a name that nobody has.
+#[test]
+fn the_reference_bus_understands_us() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let path = dir.path().join("bus");
+    let address = format!("--address=unix:path={}", path.display());
+    let daemon = std::process::Command::new("dbus-daemon")
+        .args(["--session", "--nofork", "--nopidfile", "--nosyslog", &address])
+        .current_dir("/")
+        .stdout(std::process::Stdio::null())
+        .spawn();
+    let Ok(mut daemon) = daemon else {
+        eprintln!("SKIP dbus-daemon is not installed");
+        return;
+    };
+    let connected = (0..200).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        Connection::open(&path).ok()
+    });
+    let result = connected.map(|mut bus| start(&mut bus, "x.scope", &[]));
+    let _ = daemon.kill();
+    let _ = daemon.wait();
+    match result {
+        // There is no systemd on that bus, or the daemon tried to start one and could not.
+        Some(Err(dbus::Error::Refused { name, .. })) => {
+            assert!(name.starts_with("org.freedesktop.DBus.Error."), "{name}")
+        }
+        Some(other) => panic!("{other:?}"),
+        None => eprintln!("SKIP dbus-daemon does not start here"),
+    }
+}
