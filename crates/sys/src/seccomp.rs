@@ -51,7 +51,8 @@ pub fn install(program: &[Instruction], flags: u32) -> io::Result<Option<OwnedFd
     let fprog = libc::sock_fprog { len, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: `fprog` names `len` instructions that live until the call returns; `Instruction` has the layout of
     // `sock_filter` (asserted above); the kernel copies the program and writes to none of it.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
