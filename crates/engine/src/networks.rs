@@ -379,7 +379,8 @@ impl Engine {
                     Some(text.parse().map_err(|_| Error::Invalid(format!("invalid host address {text:?}")))?)
                 }
             };
-            let host_port = match PortRange::parse(wanted) {
+            // Without a number, or with 0, a free one is chosen.
+            let host_port = match PortRange::parse(wanted).filter(|range| range.first > 0) {
                 Some(range) if range.first == range.last => range.first,
                 other => {
                     let range = other.map_or_else(network::ephemeral_range, |range| range.first..=range.last);

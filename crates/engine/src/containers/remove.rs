@@ -107,28 +107,45 @@ impl Engine {
         Ok(pruned)
     }
 
-    /// Removes folders below `containers` that no row owns: what a `create` left that was killed before it recorded.
+    /// Removes what no row owns: folders of a `create` that was killed before it recorded, and what monitors and the runtime
+    /// keep of containers that are gone.
     pub(crate) fn sweep_folders(&self) -> Result<()> {
         let known: std::collections::HashSet<String> =
             self.db()?.containers()?.into_iter().map(|row| row.id.to_string()).collect();
-        for base in [self.roots().data.join("containers"), self.roots().run.join("containers")] {
-            for entry in fs::read_dir(&base).at("list", &base)? {
-                let entry = entry.at("list", &base)?;
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let old = entry
-                    .metadata()
-                    .and_then(|meta| meta.modified())
-                    .ok()
-                    .and_then(|time| time.elapsed().ok());
-                // A create that is at work right now has a folder for a moment before it has a row.
-                let settled = old.is_some_and(|age| age.as_secs() > 60);
-                if name.parse::<ContainerId>().is_ok() && !known.contains(&name) && settled {
-                    remove_folder(&entry.path())?;
-                }
+        let data = self.roots().data.join("containers");
+        for name in unknown_in(&data, &known)? {
+            let folder = data.join(name);
+            let changed = fs::metadata(&folder).and_then(|meta| meta.modified()).ok();
+            // A create that is at work right now has a folder for a moment before it has a row.
+            if changed.and_then(|time| time.elapsed().ok()).is_some_and(|age| age.as_secs() > 60) {
+                remove_folder(&folder)?;
             }
+        }
+        // Below the run root nothing is made before the row is there.
+        let runtime = self.roots().run.join("runtime");
+        for name in unknown_in(&runtime, &known)? {
+            runtime::delete(&runtime, &name, true)
+                .doing(|| format!("cannot remove what the runtime keeps of {name}"))?;
+            remove_folder(&runtime.join(name))?;
+        }
+        let run = self.roots().run.join("containers");
+        for name in unknown_in(&run, &known)? {
+            remove_folder(&run.join(name))?;
         }
         Ok(())
     }
+}
+
+/// Names in `base` that are ids and of no known container.
+fn unknown_in(base: &std::path::Path, known: &std::collections::HashSet<String>) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(base).at("list", base)? {
+        let name = entry.at("list", base)?.file_name().to_string_lossy().into_owned();
+        if name.parse::<ContainerId>().is_ok() && !known.contains(&name) {
+            found.push(name);
+        }
+    }
+    Ok(found)
 }
 
 fn remove_folder(path: &std::path::Path) -> Result<()> {

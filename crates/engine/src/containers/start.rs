@@ -131,6 +131,10 @@ impl Engine {
             pending.abort();
             return Err(error);
         }
+        if mode == Mode::Bridge {
+            warnings.extend(self.firewall_warnings());
+            crate::timings::mark("other firewalls");
+        }
         let created = pending.wait_created().doing(doing)?;
         crate::timings::mark("created");
         warnings.extend(created.warnings);
