@@ -83,7 +83,12 @@ step "killed and restarted by policy"
 for name in web db; do
     before=$(brig inspect -f '{{.State.Pid}}' $name)
     kill -9 "$before"
-    changed() { [ "$(brig inspect -f '{{.State.Running}}' $name)" = true ] && [ "$(brig inspect -f '{{.State.Pid}}' $name)" != "$before" ]; }
+    # Asked at once: between two questions the container may end.
+    changed() {
+        local running pid
+        read -r running pid <<< "$(brig inspect -f '{{.State.Running}} {{.State.Pid}}' $name)"
+        [ "$running" = true ] && [ "$pid" != "$before" ]
+    }
     eventually "$name is started again" changed
 done
 wants "$(brig inspect -f '{{.RestartCount}}' db)" 1 "the count of restarts"

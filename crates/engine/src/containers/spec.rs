@@ -35,6 +35,8 @@ pub(crate) struct Resolved<'a> {
     pub(crate) joined: &'a [(&'static str, String)],
     /// Folder of another container's `/dev/shm`, or the host's.
     pub(crate) shm: Option<&'a str>,
+    /// What is masked when the request does not say.
+    pub(crate) masked_paths: &'a [String],
     /// Device nodes.
     pub(crate) devices: &'a [Value],
     /// Rules of the device cgroup for them.
@@ -300,12 +302,11 @@ fn linux(input: &Resolved<'_>, security: &Security) -> Result<Value> {
     }
     linux["sysctl"] = json!(sysctl);
     if !security.unmasked {
-        let list = |given: &Option<Vec<String>>, default: &[&str]| match given {
+        linux["maskedPaths"] = json!(host.masked_paths.as_deref().unwrap_or(input.masked_paths));
+        linux["readonlyPaths"] = match &host.readonly_paths {
             Some(list) => json!(list),
-            None => json!(default),
+            None => json!(runtime::defaults::READONLY_PATHS),
         };
-        linux["maskedPaths"] = list(&host.masked_paths, runtime::defaults::MASKED_PATHS);
-        linux["readonlyPaths"] = list(&host.readonly_paths, runtime::defaults::READONLY_PATHS);
     }
     if let Some(seccomp) = &input.seccomp {
         linux["seccomp"] = seccomp.clone();
@@ -443,6 +444,7 @@ mod tests {
             files: &[],
             joined: &[],
             shm: None,
+            masked_paths: &["/proc/kcore".to_owned()],
             devices: &[],
             device_rules: &[],
             block: &BlockLimits::default(),

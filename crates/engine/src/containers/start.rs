@@ -225,6 +225,7 @@ impl Engine {
             files: &files,
             joined: &joined,
             shm: shm.as_deref(),
+            masked_paths: &runtime::defaults::masked_paths(),
             devices: &devices::list(host)?,
             device_rules: &devices::rules(host)?,
             block: &devices::block_limits(host)?,
