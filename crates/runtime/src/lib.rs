@@ -88,7 +88,7 @@ pub fn kill(state_root: &Path, id: &str, signal: i32, all: bool) -> Result<()> {
     lifecycle::kill(state_root, id, signal, all)
 }
 
-/// Removes a stopped container: its groups, its state; runs the poststop hooks. With `force` a living one is killed first,
+/// Removes a stopped container, or one that was never started: its groups, its state; runs the poststop hooks. With `force` a living one is killed first,
 /// what a crashed create left is removed, and an unknown container is no error. Returns the poststop hooks that failed.
 pub fn delete(state_root: &Path, id: &str, force: bool) -> Result<Vec<String>> {
     lifecycle::delete(state_root, id, force)

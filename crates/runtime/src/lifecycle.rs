@@ -103,8 +103,9 @@ pub(crate) fn delete(state_root: &Path, id: &str, force: bool) -> Result<Vec<Str
             status: Status::Creating.to_string(),
         });
     };
-    let status = dir.status(&record);
-    if !force && status != Status::Stopped {
+    let status = if force { dir.status(&record) } else { settled_status(&dir, &record) };
+    // As runc does it: one that was never started may go.
+    if !force && !matches!(status, Status::Stopped | Status::Created) {
         return Err(Error::Status { id: id.to_owned(), action: "delete", status: status.to_string() });
     }
     if status != Status::Stopped {
@@ -112,6 +113,18 @@ pub(crate) fn delete(state_root: &Path, id: &str, force: bool) -> Result<Vec<Str
         let _ = kill_init(&record, 9);
     }
     remove_rest(&dir, &record)
+}
+
+/// Returns the status, after a moment for a process that is just ending: its last words come before its end.
+fn settled_status(dir: &StateDir, record: &Record) -> Status {
+    let end = Instant::now() + Duration::from_millis(100);
+    loop {
+        let status = dir.status(record);
+        if status != Status::Running || Instant::now() > end {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Kills what is left of a container whose init ended, removes its group and its state, and runs the poststop hooks.

@@ -38,7 +38,7 @@ pub(crate) fn prepare(
     }
     Ok(Program {
         args: strings(process.args().as_deref().unwrap_or_default()),
-        env: strings(process.env().as_deref().unwrap_or_default()),
+        env: strings(&last_of_each(process.env().as_deref().unwrap_or_default())),
         cwd: process.cwd().clone(),
         uid: user.uid(),
         gid: user.gid(),
@@ -65,6 +65,15 @@ pub(crate) fn prepare(
         preserve_fds: 0,
         reaper: false,
     })
+}
+
+/// Returns the environment with the last value of each name only: programs would find the first.
+fn last_of_each(env: &[String]) -> Vec<String> {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut seen = std::collections::HashSet::new();
+    let mut kept: Vec<String> = env.iter().rev().filter(|entry| seen.insert(name(entry))).cloned().collect();
+    kept.reverse();
+    kept
 }
 
 /// Validation has refused NUL bytes before.
@@ -169,6 +178,12 @@ fn list(text: &str, limit: usize) -> Option<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_value_of_a_name_counts() {
+        let env = ["A=1", "B=2", "A=3", "C"].map(str::to_owned);
+        assert_eq!(last_of_each(&env), ["B=2", "A=3", "C"]);
+    }
 
     #[test]
     fn lists_have_numbers_and_ranges() {

@@ -47,8 +47,8 @@ fn root_statuses_follow_the_verbs() {
     done.good();
     assert_eq!(status(&world, &id), "created");
     world.brig(&["create", &id]).bad("exists already");
-    world.brig(&["delete", &id]).bad("it is created");
     world.brig(&["start", &id]).good();
+    world.brig(&["delete", &id]).bad("it is running");
     world.brig(&["start", &id]).bad("it is running");
     assert_eq!(status(&world, &id), "running");
     world.brig(&["pause", &id]).good();
@@ -69,6 +69,10 @@ fn root_statuses_follow_the_verbs() {
     world.brig(&["delete", &id]).bad("does not exist");
     world.brig(&["delete", "--force", &id]).good();
     assert!(remains(&world, &id).is_empty());
+    let (id, done) = create(&world, &world.spec("true"));
+    done.good();
+    world.brig(&["delete", &id]).good();
+    assert!(remains(&world, &id).is_empty(), "one that was never started may go");
 }
 
 #[test]

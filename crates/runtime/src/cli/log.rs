@@ -40,7 +40,7 @@ impl Log {
     /// Says what ended the command: on standard error too, for a person.
     pub(crate) fn error(&self, text: &str) {
         self.write("error", text);
-        let _ = writeln!(std::io::stderr(), "brig runtime: {text}");
+        let _ = writeln!(std::io::stderr(), "brig runtime: error: {text}");
     }
 
     /// Says what was not done and need not be: in the log, and to a person. Standard error that is no terminal is the

@@ -122,9 +122,22 @@ pub(crate) fn exec(program: Program, reply: Channel) -> (Option<Channel>, Error)
     (Some(reply), error)
 }
 
-/// Refuses a program that cannot be found before the container waits for its start, so that an engine hears of it from
-/// `create`. Whether it may be executed is the kernel's to say, at the exec.
-pub(crate) fn find(program: &Program) -> Result<()> {
+/// Refuses what is bound to fail at the exec before the container waits for its start, so that an engine hears of it
+/// from `create`.
+pub(crate) fn foresee(program: &Program, hooks_follow: bool) -> Result<()> {
+    let available = rustix::thread::capabilities(None).doing(|| "read the capabilities".into())?.permitted;
+    let (sets, _) = caps::sets(program.caps.as_ref(), available);
+    if !sets.bounding.contains(sets.inheritable) {
+        // The kernel's own rule and answer. Source: kernel security/commoncap.c, cap_capset.
+        return Err(Errno::PERM)
+            .doing(|| "make capabilities inheritable that are not in the bounding set".into());
+    }
+    // A hook may still bring the program.
+    if hooks_follow { Ok(()) } else { find(program) }
+}
+
+/// Refuses a program that cannot be found. Whether it may be executed is the kernel's to say, at the exec.
+fn find(program: &Program) -> Result<()> {
     let name = &program.args[0];
     // Relative names start at a working directory that is entered only by the exec.
     let relative = name.to_bytes().contains(&b'/') && !name.to_bytes().starts_with(b"/");
@@ -137,20 +150,24 @@ pub(crate) fn find(program: &Program) -> Result<()> {
 fn become_program(program: Program, reply: &Channel) -> Result<std::convert::Infallible> {
     label(&program)?;
     resources(&program)?;
+    let entered = enter(&program.cwd);
+    if entered.is_ok() {
+        // Before the filter, which may forbid to ask.
+        prove_inside(&program.cwd)?;
+    }
     if !program.no_new_privileges {
         // Without no_new_privs the filter needs rights that are gone afterwards.
         install_seccomp(&program, reply)?;
     }
-    let entered = enter(&program.cwd);
     become_user(&program)?;
     match entered {
         // A folder that only its user may enter (a root that network file systems squash).
         Err(Errno::ACCESS) => {
-            enter(&program.cwd).doing(|| format!("enter the working directory {:?}", program.cwd))?
+            enter(&program.cwd).doing(|| format!("enter the working directory {:?}", program.cwd))?;
+            prove_inside(&program.cwd)?;
         }
         result => result.doing(|| format!("enter the working directory {:?}", program.cwd))?,
     }
-    prove_inside(&program.cwd)?;
     if let Some(mask) = program.umask {
         rustix::process::umask(Mode::from_raw_mode(mask & 0o777));
     }

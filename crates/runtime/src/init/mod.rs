@@ -96,10 +96,7 @@ fn steps(mut setup: Setup<'_>, channel: &Channel) -> Result<std::convert::Infall
     for warning in warnings {
         channel.report(&FromInit::Warning(warning)).doing(tell)?;
     }
-    // A hook may still bring the program.
-    if !wants_start_hooks(setup.spec) {
-        finish::find(&setup.program)?;
-    }
+    finish::foresee(&setup.program, wants_start_hooks(setup.spec))?;
     channel.report(&FromInit::Ready).doing(tell)?;
     expect(channel, ToInit::Recorded)?;
     let Setup { spec, hook_state, start_socket, program, root, join, stdio, .. } = setup;
@@ -171,15 +168,23 @@ fn build_root(setup: &mut Setup<'_>, channel: &Channel) -> Result<Option<OwnedFd
     let terminal = mounts::apply(setup, &root, channel)?;
     let slave = send_console(terminal, channel)?;
     hooks_around(setup, channel)?;
+    // Not before the hooks: they may still put files into the root.
+    if is_readonly(setup.spec) {
+        cover::readonly_root(&root)?;
+    }
     if setup.shares_mounts {
         rootfs::change_root_only(&root)?;
         return Ok(slave);
     }
-    rootfs::enter(root, setup.no_pivot)?;
+    rootfs::enter(root, setup.no_pivot, placed)?;
     if let Some((word, below)) = setup.plan.root_propagation {
         rootfs::propagate_root(word, below)?;
     }
     Ok(slave)
+}
+
+fn is_readonly(spec: &Spec) -> bool {
+    spec.root().as_ref().and_then(oci::runtime::Root::readonly).unwrap_or(false)
 }
 
 fn send_console(terminal: Option<terminal::Terminal>, channel: &Channel) -> Result<Option<OwnedFd>> {

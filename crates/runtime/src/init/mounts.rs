@@ -56,7 +56,8 @@ pub(super) fn apply(setup: &mut Setup<'_>, root: &Root, channel: &Channel) -> Re
             SetupOp::Console => opened = Some(terminal::open(root, setup.window, setup.program.uid)?),
             SetupOp::Mask(path) => cover.mask(root, path)?,
             SetupOp::ReadonlyPath(path) => cover.make_readonly(root, path)?,
-            SetupOp::ReadonlyRoot => super::cover::readonly_root(root)?,
+            // The last step, after the hooks.
+            SetupOp::ReadonlyRoot => {}
         }
     }
     setup.plan.root_propagation = plan.root_propagation;
@@ -160,8 +161,9 @@ fn mount_filesystem(root: &Root, op: &MountOp, fstype: &str, source: &str) -> Re
         copy_up::fill(root, path, tree.as_fd())?;
     }
     if strict {
-        let target =
-            target_without_links(root, path).doing(|| format!("open {path:?} as a folder, no link"))?;
+        let target = target_without_links(root, path).doing(|| {
+            format!("mount {fstype} on {path:?}: it must be mounted on ordinary directory, no link")
+        })?;
         rootfs::move_to(tree.as_fd(), target.as_fd()).doing(what)?;
     } else {
         attach(root, path, tree.as_fd(), true)?;

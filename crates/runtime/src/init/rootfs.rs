@@ -89,10 +89,12 @@ pub(super) fn move_to(
 }
 
 /// Makes `root` the root and forgets everything of the host.
-pub(super) fn enter(root: Root, no_pivot: bool) -> Result<()> {
+///
+/// `placed` says that it was attached elsewhere than over `/`.
+pub(super) fn enter(root: Root, no_pivot: bool, placed: bool) -> Result<()> {
     rustix::process::fchdir(&root).doing(|| "enter the root file system".into())?;
     if no_pivot {
-        return enter_without_pivot(&root);
+        return enter_without_pivot(&root, placed);
     }
     let old_root: OwnedFd =
         rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -105,10 +107,12 @@ pub(super) fn enter(root: Root, no_pivot: bool) -> Result<()> {
 }
 
 /// For a host whose root is an initramfs, which cannot be pivoted away: the root is moved over `/`.
-fn enter_without_pivot(root: &Root) -> Result<()> {
+fn enter_without_pivot(root: &Root, placed: bool) -> Result<()> {
     let slash = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .doing(|| "open /".into())?;
-    move_to(root.as_fd(), slash.as_fd()).doing(|| "move the root file system over /".into())?;
+    if placed {
+        move_to(root.as_fd(), slash.as_fd()).doing(|| "move the root file system over /".into())?;
+    }
     rustix::process::chroot(".").doing(|| "change the root".into())?;
     rustix::process::chdir("/").doing(|| "enter the new root".into())
 }

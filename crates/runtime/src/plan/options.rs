@@ -109,7 +109,8 @@ const ATTRIBUTES: &[(&str, Word)] = &[
     ("nodev", Word::Set(attr::NODEV)),
     ("nodiratime", Word::Set(attr::NODIRATIME)),
     ("noexec", Word::Set(attr::NOEXEC)),
-    ("norelatime", Word::Atime(attr::STRICTATIME)),
+    // Without the flag the kernel takes its default, which is relatime.
+    ("norelatime", Word::Atime(0)),
     ("nostrictatime", Word::Atime(0)),
     ("nosuid", Word::Set(attr::NOSUID)),
     ("nosymfollow", Word::Set(attr::NOSYMFOLLOW)),
