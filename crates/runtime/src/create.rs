@@ -566,6 +566,11 @@ fn converse(
                 Some(path) => console::send(path, &master)?,
                 None => console = Some(master),
             },
+            Some(FromInit::Listener(listener)) => {
+                let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+                let profile = profile.ok_or_else(|| died(pidfd))?;
+                start::deliver_listener(profile, &Record { pid, ..record.clone() }, pid, listener)?;
+            }
             Some(FromInit::WantBind(index)) => {
                 let source = sources.get(index).ok_or_else(|| died(pidfd))?;
                 channel.give_bind(&binds::open(source)?).doing(|| "hand a bind mount over".into())?;
@@ -575,7 +580,7 @@ fn converse(
                 channel.tell(ToInit::HooksDone).doing(|| "let the init go on".into())?;
             }
             Some(FromInit::Failed(kind, text)) => return Err(Error::Inside { kind, text }),
-            Some(FromInit::Listener(_) | FromInit::Child(..)) | None => return Err(died(pidfd)),
+            Some(FromInit::Child(..)) | None => return Err(died(pidfd)),
         }
     }
 }

@@ -244,6 +244,16 @@ fn resources(program: &Program) -> Result<()> {
     limits::set(&program.rlimits)
 }
 
+/// Installs a filter that notifies an agent now, when a container is created: engines wait for the listener before
+/// they start it.
+pub(crate) fn install_notifying(program: &mut Program, reply: &Channel) -> Result<()> {
+    if program.seccomp.as_ref().is_some_and(seccomp::Program::has_listener) {
+        install_seccomp(program, reply)?;
+        program.seccomp = None;
+    }
+    Ok(())
+}
+
 fn install_seccomp(program: &Program, reply: &Channel) -> Result<()> {
     let Some(filter) = &program.seccomp else { return Ok(()) };
     let listener = seccomp::install(filter).map_err(|error| part("confine system calls", error))?;

@@ -97,6 +97,7 @@ fn steps(mut setup: Setup<'_>, channel: &Channel) -> Result<std::convert::Infall
         channel.report(&FromInit::Warning(warning)).doing(tell)?;
     }
     finish::foresee(&setup.program, wants_start_hooks(setup.spec))?;
+    finish::install_notifying(&mut setup.program, channel)?;
     channel.report(&FromInit::Ready).doing(tell)?;
     expect(channel, ToInit::Recorded)?;
     let Setup { spec, hook_state, start_socket, program, root, join, stdio, .. } = setup;
