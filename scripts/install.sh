@@ -26,7 +26,7 @@ fi
 : "${BRIG:?}"
 install -d "$BINDIR" "$DATADIR/man/man1"
 install -m 755 "$BRIG" "$BINDIR/brig"
-"$BRIG" man "$DATADIR/man/man1"
+"$BRIG" generate man "$DATADIR/man/man1"
 put "$DATADIR/bash-completion/completions/brig" completion bash
 put "$DATADIR/zsh/site-functions/_brig" completion zsh
 put "$DATADIR/fish/vendor_completions.d/brig.fish" completion fish
