@@ -55,18 +55,22 @@ pub enum Claim {
     No,
     /// The caller does the clean-up and then calls [`Client::cleaned`].
     Yes,
+    /// As [`Claim::Yes`], and the container is removed afterwards: nothing of it needs to reach the disk.
+    Removal,
 }
 
 /// A connection to the monitor of a container.
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
+    /// The end, when it was told while another answer was waited for.
+    exit: Option<ExitRecord>,
 }
 
 impl Client {
     /// Connects to the monitor of a run folder. Fails with [`Error::NoMonitor`] when none answers.
     pub fn connect(run_dir: &Path) -> Result<Self> {
-        Ok(Self { connection: Connection::new(transport::connect_to(run_dir)?)? })
+        Ok(Self { connection: Connection::new(transport::connect_to(run_dir)?)?, exit: None })
     }
 
     /// Attaches to the streams of the container.
@@ -132,20 +136,39 @@ impl Client {
         wire::parse(Kind::ExecRecords, self.connection.expect(Kind::ExecRecords)?)
     }
 
-    /// Sends a signal to the init; never to a process that got its number later.
+    /// Sends a signal to the init; never to a process that got its number later. After [`Client::watch`], one that has
+    /// ended meanwhile is no error: [`Client::wait`] tells how.
     pub fn signal(&mut self, signal: i32) -> Result<()> {
         self.connection.send(Kind::Signal, &signal.to_le_bytes())?;
-        self.connection.expect_done()
+        loop {
+            match self.connection.recv()? {
+                (Kind::Exit, body) => self.exit = Some(wire::parse(Kind::Exit, body)?),
+                (Kind::Done, _) => return Ok(()),
+                (Kind::Failed, _) if self.exit.is_some() => return Ok(()),
+                (Kind::Failed, body) => {
+                    return Err(wire::parse::<wire::Failure>(Kind::Failed, body)?.into_error());
+                }
+                (kind, _) => return Err(wire::broken(format!("answered {kind:?} to a signal"))),
+            }
+        }
     }
 
     /// Announces that this client waits for the end (and does the clean-up): call it before the signal that ends it.
     pub fn watch(&mut self, claim: Claim) -> Result<()> {
-        self.connection.send(Kind::Watch, &[u8::from(claim == Claim::Yes)])?;
+        let word = match claim {
+            Claim::No => wire::WATCH,
+            Claim::Yes => wire::WATCH_AND_CLEAN,
+            Claim::Removal => wire::WATCH_AND_REMOVE,
+        };
+        self.connection.send(Kind::Watch, &[word])?;
         self.connection.expect_done()
     }
 
     /// Waits for the end of the container; `None` when `timeout_ms` passed before. [`Client::watch`] comes first.
     pub fn wait(&mut self, timeout_ms: Option<u32>) -> Result<Option<ExitRecord>> {
+        if let Some(exit) = self.exit.take() {
+            return Ok(Some(exit));
+        }
         if let Some(timeout) = timeout_ms
             && !self.connection.has_frame()?
             && !is_readable(self.connection.socket(), timeout)?

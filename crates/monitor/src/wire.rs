@@ -20,6 +20,13 @@ pub(crate) const MAX_DATA: usize = 64 << 10;
 /// The longest body of a request: the arguments and the environment of an exec have to fit.
 pub(crate) const MAX_REQUEST: usize = 2 << 20;
 
+/// Body of [`Kind::Watch`]: only tell me of the end.
+pub(crate) const WATCH: u8 = 0;
+/// Body of [`Kind::Watch`]: and I clean up.
+pub(crate) const WATCH_AND_CLEAN: u8 = 1;
+/// Body of [`Kind::Watch`]: and I clean up and remove.
+pub(crate) const WATCH_AND_REMOVE: u8 = 2;
+
 /// What a frame is. The numbers are the protocol and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -41,7 +48,7 @@ pub(crate) enum Kind {
     Start = 21,
     /// Client, its starter only: undo the creation and end.
     Abort = 22,
-    /// Client: one byte, whether the clean-up is claimed; answered by `Done`, later by `Exit`.
+    /// Client: one byte, [`WATCH`] or what is claimed besides; answered by `Done`, later by `Exit`.
     Watch = 23,
     /// Client: the claimed clean-up is done.
     Cleaned = 24,

@@ -128,7 +128,7 @@ impl Monitor<'_> {
             Kind::Attach => self.on_attach(number, wire::parse(kind, &body)?),
             Kind::Resize => self.on_resize(number, &body)?,
             Kind::Signal => self.on_signal(number, wire::number(kind, &body)?),
-            Kind::Watch => self.on_watch(number, body.first() == Some(&1)),
+            Kind::Watch => self.on_watch(number, body.first().copied().unwrap_or(wire::WATCH)),
             Kind::Cleaned => self.on_cleaned(number),
             Kind::CancelRestart => self.on_cancel_restart(number),
             Kind::Exec => self.on_exec(number, &body)?,
@@ -233,14 +233,17 @@ impl Monitor<'_> {
         }
     }
 
-    fn on_watch(&mut self, number: u32, claims: bool) {
+    fn on_watch(&mut self, number: u32, word: u8) {
         let Some(peer) = self.peers.get_mut(number) else { return };
         peer.watches = true;
         peer.send(Kind::Done, &[]);
         match &self.exit {
             // Too late to claim: who did, or the command, is at it.
             Some(record) => peer.send_json(Kind::Exit, record),
-            None => peer.claims |= claims,
+            None => {
+                peer.claims |= matches!(word, wire::WATCH_AND_CLEAN | wire::WATCH_AND_REMOVE);
+                peer.removes |= word == wire::WATCH_AND_REMOVE;
+            }
         }
     }
 

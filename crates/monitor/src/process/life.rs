@@ -60,6 +60,7 @@ impl Monitor<'_> {
         })?;
         self.watch_creator(&link, Target::Init)?;
         self.init.creator = Some(link);
+        self.rootfs = fds.rootfs;
         self.watch_outputs(Target::Init);
         Ok(())
     }
@@ -305,6 +306,7 @@ impl Monitor<'_> {
             wait_child(&link.pidfd);
         }
         self.init.endpoint = Endpoint::default();
+        self.rootfs = None;
         self.creator.delete(&self.launch);
         self.remove_files();
     }
@@ -351,6 +353,11 @@ impl Monitor<'_> {
     /// Records the end and tells it.
     fn end(&mut self, status: Status) {
         self.drain(Target::Init);
+        let removed = self.is_to_be_removed();
+        if !removed {
+            // It may be started again as soon as its end is told: the disk must be written, the overlay gone.
+            self.rootfs = None;
+        }
         let now = clock::now();
         if let Some(mut log) = self.log.take() {
             log.finish(now);
@@ -366,7 +373,7 @@ impl Monitor<'_> {
         self.lock = None;
         self.tell_end(&record);
         self.exit = Some(record);
-        if self.launch.durable && !unsaved {
+        if !removed && !unsaved {
             sync_record(&path);
         }
         if self.peers.iter().any(|(_, peer)| peer.claims) {
@@ -374,6 +381,11 @@ impl Monitor<'_> {
         } else {
             self.clean_up(false);
         }
+    }
+
+    /// Says whether the container is removed after its end, by its own wish or by a client's.
+    fn is_to_be_removed(&self) -> bool {
+        !self.launch.durable || self.peers.iter().any(|(_, peer)| peer.removes)
     }
 
     fn exit_record(&self, status: Status, finished_at: String) -> ExitRecord {
@@ -411,6 +423,11 @@ impl Monitor<'_> {
     /// A client that claimed the clean-up has gone: if it was the last one, the command is run.
     pub(super) fn on_claimer_gone(&mut self) {
         if self.phase == Phase::Claimed && !self.peers.iter().any(|(_, peer)| peer.claims) {
+            if self.launch.durable {
+                // One that was to remove it has not: what was left out then is done now.
+                self.rootfs = None;
+                sync_record(&self.launch.exit_file);
+            }
             self.clean_up(false);
         }
     }

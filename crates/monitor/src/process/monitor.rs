@@ -109,6 +109,9 @@ pub(super) struct Monitor<'c> {
     pub(super) peers: Table<Peer>,
     pub(super) stdin_owner: Option<u32>,
     pub(super) init: Process,
+    /// Whoever gives up an overlay last waits until the disk below it is written. That is to be this process and not
+    /// the init, whose end people wait for.
+    pub(super) rootfs: Option<OwnedFd>,
     pub(super) execs: Table<Exec>,
     pub(super) ended_execs: VecDeque<ExecRecord>,
     pub(super) log: Option<LogWriter>,
@@ -159,6 +162,7 @@ impl<'c> Monitor<'c> {
             peers: Table::default(),
             stdin_owner: None,
             init: Process::default(),
+            rootfs: None,
             execs: Table::default(),
             ended_execs: VecDeque::new(),
             log,

@@ -44,6 +44,8 @@ pub(super) struct Peer {
     pub(super) watches: bool,
     /// It does the clean-up.
     pub(super) claims: bool,
+    /// It removes the container afterwards.
+    pub(super) removes: bool,
     /// Nothing more is read from it; it goes once its queue is empty.
     pub(super) leaving: bool,
     /// Its frames wait until the process takes more input.
@@ -76,6 +78,7 @@ impl Peer {
             session: None,
             watches: false,
             claims: false,
+            removes: false,
             leaving: false,
             held: false,
             behind: false,
