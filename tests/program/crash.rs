@@ -65,7 +65,7 @@ fn root_a_container_that_ended_without_its_monitor_is_reported() {
 fn root_a_client_killed_at_any_point_leaves_nothing_unowned() {
     let Some(world) = World::root() else { return };
     for delay in [1, 3, 5, 8, 12, 20, 30, 50, 80] {
-        let child = world.spawn(["run", "--rm", "-p", "8080:80", "-v", "/anonymous", "tiny", "sleep", "100"]);
+        let child = world.spawn(["run", "--rm", "-p", "8080:80", "-v", "/anonymous", "tiny", "sleep", "5"]);
         std::thread::sleep(Duration::from_millis(delay));
         world.kill_brig_processes();
         // Its own exit status says nothing: it was killed.
@@ -163,4 +163,40 @@ fn root_an_older_program_refuses_a_newer_root() {
     world.brig(["ps"]).refuses(1, &["9999"]);
     std::fs::write(&file, old).expect("write");
     world.brig(["ps"]).ok();
+}
+
+/// What a killed start leaves belongs to a row that says "created": starting it again and removing it both work, and a prune
+/// leaves nothing of those that were killed before they had a row.
+#[test]
+fn root_a_start_that_was_killed_with_its_monitor_can_be_repeated() {
+    let Some(world) = World::root() else { return };
+    for delay in (1..40).step_by(2) {
+        let child =
+            world.spawn(["run", "-d", "--name", "box", "-p", "8080:80", "-v", "/a", "tiny", "sleep", "100"]);
+        std::thread::sleep(Duration::from_millis(delay));
+        world.kill_brig_processes();
+        drop(child.wait_with_output());
+        // The port is nobody's, or that of a container that runs.
+        let other = world.brig(["run", "--rm", "-p", "8080:80", "tiny", "true"]);
+        if world.brig(["ps", "-q"]).ok().is_empty() {
+            other.ok();
+        }
+        if !world.brig(["ps", "-aq"]).ok().is_empty() {
+            world.brig(["start", "box"]).ok();
+            assert_eq!(world.inspect("box", "{{.State.Status}}"), "running", "killed after {delay} ms");
+            world.brig(["rm", "-f", "-v", "box"]).ok();
+        }
+        assert_eq!(world.brig(["ps", "-aq"]).ok(), "", "killed after {delay} ms");
+    }
+    std::thread::sleep(Duration::from_millis(600));
+    world.brig(["system", "prune", "-f", "--volumes"]).ok();
+    let left = |folder: &str| {
+        let entries = std::fs::read_dir(folder).expect("the folder is there");
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect::<Vec<_>>()
+    };
+    let (data, run) = (world.data_root(), world.run_root());
+    for folder in [data.join("containers"), data.join("volumes"), run.join("containers"), run.join("runtime")]
+    {
+        assert_eq!(left(&folder.to_string_lossy()), Vec::<String>::new(), "{}", folder.display());
+    }
 }

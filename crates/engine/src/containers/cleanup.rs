@@ -86,7 +86,10 @@ impl Engine {
     pub fn repair(&self) -> Result<()> {
         let mut first = Ok(());
         for row in self.db()?.containers()? {
-            let result = self.tend(&row).map(|_| ());
+            let result = match row.status {
+                Status::Created | Status::Exited => self.clear_idle(&row),
+                _ => self.tend(&row).map(|_| ()),
+            };
             first = first.and(result);
         }
         first

@@ -8,6 +8,7 @@ use std::path::Path;
 use base::ContainerId;
 use docker_types::{ContainerSpec, names, validate};
 use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
 
 use super::{merge, mounts};
 use crate::Engine;
@@ -87,7 +88,7 @@ impl Engine {
             restart_count: 0,
             stopped_by_user: false,
         };
-        self.make_folder(&row.id)?;
+        let _folder = self.make_folder(&row.id)?;
         if let Err(error) = self.record(&mut row, given.as_deref()) {
             // Undo in reverse; the volumes that were made anonymously are nobody's now.
             let _ = fs::remove_dir_all(self.container_path(&row.id));
@@ -120,9 +121,14 @@ impl Engine {
         self.db()?.put_container(row)
     }
 
-    fn make_folder(&self, id: &ContainerId) -> Result<()> {
-        let folder = self.container_path(id);
-        fs::DirBuilder::new().mode(0o710).create(&folder).at("make the folder", &folder)
+    /// Makes the folder of a container. The lock on it, which goes when the returned file is closed, tells a prune that it
+    /// is about to get its row.
+    fn make_folder(&self, id: &ContainerId) -> Result<fs::File> {
+        let path = self.container_path(id);
+        fs::DirBuilder::new().mode(0o710).create(&path).at("make the folder", &path)?;
+        let folder = fs::File::open(&path).at("open", &path)?;
+        flock(&folder, FlockOperation::LockShared).at("lock", &path)?;
+        Ok(folder)
     }
 
     /// Finds the image of a request, pulling as the policy says.

@@ -13,6 +13,7 @@
 //! root) and the kernel; [`truth`] joins them, and every answer goes through it. Whoever changes the state of a
 //! container holds the lock of its folder while doing so, never while waiting for it to end.
 
+mod ahead;
 mod attach;
 mod cleanup;
 mod copyup;
@@ -22,6 +23,7 @@ mod exec;
 mod logs;
 mod merge;
 mod mounts;
+mod remains;
 mod remove;
 mod spec;
 mod start;
@@ -36,6 +38,7 @@ use std::path::PathBuf;
 use base::ContainerId;
 use rustix::fs::{FlockOperation, flock};
 
+pub use ahead::Dying;
 pub use attach::AttachOptions;
 pub(crate) use create::random_bytes;
 pub use create::{Created, PullPolicy};

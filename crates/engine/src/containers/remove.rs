@@ -1,13 +1,20 @@
 //! `rm` and `container prune`.
 
 use std::fs;
+use std::time::Duration;
 
 use base::ContainerId;
+use monitor::Claim;
+use rustix::fs::{FlockOperation, flock};
 
+use super::stop::{KILL_PATIENCE, SIGKILL};
 use crate::Engine;
 use crate::db::ContainerRow;
 use crate::error::{Doing, Error, IoContext, Result};
 use crate::model::{Container, Status};
+
+/// From the making of a folder to its lock it takes microseconds.
+const NEW_FOLDER: Duration = Duration::from_millis(500);
 
 /// How `rm` goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,7 +50,7 @@ impl Engine {
             self.db()?.set_stopped_by_user(&row.id)?;
             match row.status {
                 Status::Restarting => self.cancel_restart(&row),
-                _ => self.end(&row, 9, Some(super::stop::KILL_PATIENCE))?,
+                _ => self.end(&row, SIGKILL, Some(KILL_PATIENCE), Claim::Removal)?,
             }
         }
         let _lock = match self.lock(&row.id) {
@@ -67,6 +74,7 @@ impl Engine {
     /// Removes a container that does not run, whose lock the caller holds. The row goes last: whatever a crash leaves is
     /// found through it and removed by the next command.
     pub(super) fn remove_locked(&self, row: &ContainerRow, volumes: bool) -> Result<()> {
+        self.clear_remains(row)?;
         if row.status != Status::Removing {
             self.db()?.set_status(&row.id, Status::Removing)?;
         }
@@ -115,9 +123,7 @@ impl Engine {
         let data = self.roots().data.join("containers");
         for name in unknown_in(&data, &known)? {
             let folder = data.join(name);
-            let changed = fs::metadata(&folder).and_then(|meta| meta.modified()).ok();
-            // A create that is at work right now has a folder for a moment before it has a row.
-            if changed.and_then(|time| time.elapsed().ok()).is_some_and(|age| age.as_secs() > 60) {
+            if is_nobodys(&folder) {
                 remove_folder(&folder)?;
             }
         }
@@ -146,6 +152,15 @@ fn unknown_in(base: &std::path::Path, known: &std::collections::HashSet<String>)
         }
     }
     Ok(found)
+}
+
+/// A create that is at work right now has a folder before it has a row, and locks it.
+fn is_nobodys(path: &std::path::Path) -> bool {
+    let Ok(folder) = fs::File::open(path) else { return false };
+    let modified = folder.metadata().and_then(|meta| meta.modified()).ok();
+    let age = modified.and_then(|time| time.elapsed().ok());
+    age.is_some_and(|age| age > NEW_FOLDER)
+        && flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
 fn remove_folder(path: &std::path::Path) -> Result<()> {

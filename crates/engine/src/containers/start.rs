@@ -65,6 +65,7 @@ impl Engine {
         if row.status == Status::Removing {
             return Err(Error::Conflict(format!("container {} is being removed", row.name)));
         }
+        self.clear_remains(&row)?;
         self.db()?.set_restart_count(&id, 0)?;
         self.start_locked(&row, attach)
     }

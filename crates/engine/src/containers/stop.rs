@@ -14,7 +14,7 @@ use crate::model::Status;
 const STOP_TIMEOUT: i64 = 10;
 /// SIGTERM and SIGKILL.
 const SIGTERM: i32 = 15;
-const SIGKILL: i32 = 9;
+pub(super) const SIGKILL: i32 = 9;
 /// How long a killed container may take to end; longer means that the kernel holds it (a process in state D).
 pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a container without a living monitor is looked at.
@@ -51,14 +51,20 @@ impl Engine {
         }
         self.db()?.set_stopped_by_user(&row.id)?;
         let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
-        self.end(&row, number, patience)
+        self.end(&row, number, patience, Claim::Yes)
     }
 
-    /// Sends `number`, waits as long as `patience` (none: for ever), then kills; cleans up itself.
-    pub(super) fn end(&self, row: &ContainerRow, number: i32, patience: Option<Duration>) -> Result<()> {
+    /// Sends `number`, waits as long as `patience` (none: for ever), then kills; cleans up itself, as it claims to.
+    pub(super) fn end(
+        &self,
+        row: &ContainerRow,
+        number: i32,
+        patience: Option<Duration>,
+        claim: Claim,
+    ) -> Result<()> {
         let doing = || format!("cannot stop container {}", row.name);
         let mut client = self.client(row)?;
-        client.watch(Claim::Yes).doing(doing)?;
+        client.watch(claim).doing(doing)?;
         if row.paused {
             // A frozen process takes no signal; SIGKILL too waits for the thaw on cgroup v1.
             self.thaw(row)?;

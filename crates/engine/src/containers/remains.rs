@@ -1,0 +1,120 @@
+//! What a start that was killed half-way left: a monitor that no engine speaks with, a control group without a record,
+//! addresses and ports of a container that never ran.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::spec;
+use crate::Engine;
+use crate::db::ContainerRow;
+use crate::error::{Doing, IoContext, Result};
+use crate::model::Status;
+
+/// How long killed processes may take to end.
+const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+/// How long the kernel may hold an empty control group.
+const GROUP_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Takes away what a killed start left of a container that does not run and whose lock the caller holds: nobody else
+    /// is starting it, so whoever is still at it speaks with nobody. Looks at two paths when there is nothing.
+    pub(super) fn clear_remains(&self, row: &ContainerRow) -> Result<()> {
+        let state_root = self.roots().run.join("runtime");
+        let run_dir = self.roots().container_run(row.id.as_str());
+        let begun = row.status == Status::Created && run_dir.exists();
+        if !begun && !state_root.join(row.id.as_str()).exists() {
+            return Ok(());
+        }
+        kill_monitors(&run_dir);
+        runtime::delete(&state_root, row.id.as_str(), true)
+            .doing(|| format!("cannot remove what the runtime keeps of container {}", row.name))?;
+        remove_groups(&spec::cgroups_path(&row.spec.host_config, row.id.as_str()));
+        self.teardown_network(&row.id)?;
+        match fs::remove_dir_all(&run_dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &run_dir),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does what [`Engine::clear_remains`] does unless somebody is at work on the container, and takes its addresses and
+    /// ports back.
+    pub(super) fn clear_idle(&self, row: &ContainerRow) -> Result<()> {
+        let path = self.container_path(&row.id).join("lock");
+        let Ok(file) = File::options().create(true).truncate(false).write(true).open(path) else {
+            return Ok(());
+        };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(());
+        }
+        let row = self.row(row.id.as_str())?;
+        if !matches!(row.status, Status::Created | Status::Exited) {
+            return Ok(());
+        }
+        self.clear_remains(&row)?;
+        match self.db()?.endpoints(&row.id)?.is_empty() {
+            true => Ok(()),
+            false => self.teardown_network(&row.id),
+        }
+    }
+}
+
+/// Kills the monitor of a run folder, its creator and an init that is not yet the user's program: all are this program
+/// with that folder among its arguments.
+fn kill_monitors(run_dir: &Path) {
+    let Ok(entries) = fs::read_dir("/proc") else { return };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut killed = Vec::new();
+    for pid in numbers.filter_map(Pid::from_raw) {
+        if !is_monitor(pid, run_dir) {
+            continue;
+        }
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        // The number may have been given to another before the descriptor was opened; afterwards it cannot be.
+        if is_monitor(pid, run_dir) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
+            killed.push(pidfd);
+        }
+    }
+    for pidfd in killed {
+        // One that does not die is reported by what cannot be removed then.
+        let _ = poll(&mut [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)], Some(&PATIENCE));
+    }
+}
+
+fn is_monitor(pid: Pid, run_dir: &Path) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())) else { return false };
+    let mut words = line.split(|byte| *byte == 0);
+    words.next() == Some(b"brig".as_slice())
+        && words.next() == Some(b"monitor".as_slice())
+        && words.next() == Some(b"--run-dir".as_slice())
+        && words.next() == Some(run_dir.as_os_str().as_encoded_bytes())
+}
+
+/// Removes a container's control groups by their path, in whatever hierarchies there are: a creator that was killed early
+/// left no record of them.
+fn remove_groups(path: &str) {
+    let base = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
+    for root in hierarchies.chain([base.to_owned()]) {
+        let group = root.join(path.trim_start_matches('/'));
+        let end = Instant::now() + GROUP_PATIENCE;
+        while group.is_dir() && !remove_group(&group) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Removes a group and those below it; false when one is busy.
+fn remove_group(group: &Path) -> bool {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_group(&entry.path());
+        }
+    }
+    fs::remove_dir(group).is_ok()
+}
