@@ -37,6 +37,8 @@ pub(super) struct Unpacker<'a> {
     target: Vec<u8>,
     /// Whom new files belong to by themselves.
     own: (u32, u32),
+    /// Nobody else exists in this user namespace.
+    alone: bool,
     /// New files get exactly the mode that they are made with.
     exact_modes: bool,
 }
@@ -63,6 +65,7 @@ impl<'a> Unpacker<'a> {
             path: Vec::with_capacity(4096),
             target: Vec::new(),
             own,
+            alone: maps_one_only("/proc/self/uid_map") || maps_one_only("/proc/self/gid_map"),
             exact_modes,
         })
     }
@@ -379,10 +382,18 @@ impl<'a> Unpacker<'a> {
             .map_err(|e| io("set the time of", name, e))
     }
 
-    /// Somebody who is not root, not even of a user namespace, owns whatever is unpacked.
+    /// Somebody who is not root, not even of a user namespace, owns whatever is unpacked; so does who is alone in one.
     fn keeps_owner(&self) -> bool {
-        self.own.0 != 0
+        self.own.0 != 0 || self.alone
     }
+}
+
+/// Says whether a mapping has one number only.
+fn maps_one_only(path: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|map| {
+        let mut fields = map.split_whitespace().skip(2);
+        fields.next() == Some("1") && fields.next().is_none()
+    })
 }
 
 fn owner(entry: &Entry) -> Result<(u32, u32), UnpackError> {
