@@ -158,7 +158,6 @@ impl Engine {
             Mode::UserMode => {
                 usermode::check()?;
                 let ports = self.acquire_host_ports(row)?;
-                usermode::check_ports(&ports)?;
                 return Ok(Prepared { netns: Some(make()?), ports, user_mode: true, ..none });
             }
             Mode::Bridge => {}
@@ -335,16 +334,14 @@ impl Engine {
         if ports.is_empty() {
             return Ok(ports);
         }
-        for port in &ports {
-            let protocol = protocol(&port.proto)?;
-            for number in port.host_first..=port.host_first.saturating_add(port.count - 1) {
-                network::port_is_free(protocol, port.host_ip, number).map_err(|error| Error::PortTaken {
-                    address: address_of(port.host_ip, number),
-                    proto: port.proto.clone(),
-                    why: base::error::render_chain(&error),
-                })?;
+        if rootless::is_rootless() {
+            usermode::check_ports(&ports)?;
+            if check_free(&ports).is_err() {
+                // The pasta of a container that ended while nobody watched holds its ports still.
+                self.repair()?;
             }
         }
+        check_free(&ports)?;
         let mut given = self.db()?.acquire_ports(&row.id, &ports)?;
         if given.is_err() {
             // Its owner may have ended while nobody watched.
@@ -544,6 +541,20 @@ fn link_exists(name: &str) -> bool {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
     socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .is_ok_and(|socket| netdevice::name_to_index(&socket, name).is_ok())
+}
+
+fn check_free(ports: &[Port]) -> Result<()> {
+    for port in ports {
+        let protocol = protocol(&port.proto)?;
+        for number in port.host_first..=port.host_first.saturating_add(port.count - 1) {
+            network::port_is_free(protocol, port.host_ip, number).map_err(|error| Error::PortTaken {
+                address: address_of(port.host_ip, number),
+                proto: port.proto.clone(),
+                why: base::error::render_chain(&error),
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn read_or_empty(path: &str) -> Result<String> {

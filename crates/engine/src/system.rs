@@ -126,7 +126,7 @@ impl Engine {
             containers.iter().filter(|row| wanted(self.state_of(row).status)).count() as u64
         };
         let uname = rustix::system::uname();
-        let driver = match self.config().runtime.cgroups {
+        let driver = match self.cgroups() {
             crate::config::CgroupSetting::Cgroupfs => "cgroupfs",
             crate::config::CgroupSetting::Systemd => "systemd",
             crate::config::CgroupSetting::Disabled => "disabled",

@@ -66,7 +66,8 @@ impl Engine {
         }
         check_sources(&plan.points)?;
         self.ensure_volumes(&plan)?;
-        let warnings = warnings(&spec);
+        let mut warnings = warnings(&spec);
+        warnings.extend(self.limit_warnings(&spec));
         let given = spec.name.take();
         let mut row = ContainerRow {
             id,

@@ -49,6 +49,8 @@ pub(crate) struct Resolved<'a> {
     pub(crate) unified: bool,
     /// The highest group that exists: a user namespace has fewer than the machine.
     pub(crate) highest_gid: u32,
+    /// Whether root is not the machine's root.
+    pub(crate) rootless: bool,
 }
 
 /// Limits of block devices, by device number.
@@ -164,6 +166,10 @@ fn process(input: &Resolved<'_>, security: &Security) -> Result<Value> {
         "oomScoreAdj": host.oom_score_adj,
         "rlimits": rlimits(host),
     });
+    if input.rootless && host.oom_score_adj == 0 {
+        // A desktop gives its users a higher score, and they may not lower it; nobody asked to.
+        process.as_object_mut().map(|map| map.remove("oomScoreAdj"));
+    }
     if let Some(profile) = security.apparmor.as_deref().filter(|profile| *profile != "unconfined") {
         process["apparmorProfile"] = json!(profile);
     }
@@ -451,6 +457,7 @@ mod tests {
             seccomp: None,
             unified: true,
             highest_gid: u32::MAX - 1,
+            rootless: false,
         };
         render(&input).unwrap()
     }

@@ -161,7 +161,9 @@ impl Engine {
     /// Who the process of a container is, by the accounts of its root file system.
     pub(super) fn identity(&self, row: &ContainerRow, root: &Root) -> Result<Identity> {
         let add = row.spec.host_config.group_add.clone().unwrap_or_default();
-        user::resolve(&row.spec.config.user, &add, &Accounts::load(root)?)
+        let identity = user::resolve(&row.spec.config.user, &add, &Accounts::load(root)?)?;
+        rootless::check_ids(identity.uid, &identity.groups)?;
+        Ok(identity)
     }
 
     /// Writes `hosts`, `hostname`, `resolv.conf` and `config.json` into the container's folder.
@@ -233,6 +235,7 @@ impl Engine {
             seccomp: self.seccomp(host)?,
             unified: self.cgroups_are_unified(),
             highest_gid: rootless::highest_gid(),
+            rootless: rootless::is_rootless(),
         })?;
         let path = folder.join("config.json");
         fs::write(&path, document.to_string()).at("write", &path)?;
@@ -289,9 +292,7 @@ impl Engine {
             durable: !host.auto_remove,
             cleanup: self.cleanup_command(&row.id),
             init: host.init.unwrap_or(false),
-            cgroup: match self.config().runtime.cgroups {
-                // Nobody delegated any to a plain user; see rootless::limits.
-                _ if rootless::is_rootless() => CgroupManager::Disabled,
+            cgroup: match self.cgroups() {
                 CgroupSetting::Cgroupfs => CgroupManager::Cgroupfs,
                 CgroupSetting::Systemd => CgroupManager::Systemd,
                 CgroupSetting::Disabled => CgroupManager::Disabled,

@@ -52,11 +52,6 @@ pub(super) fn arguments(pid: i32, mapping: &[[u32; 3]]) -> Vec<String> {
     std::iter::once(pid.to_string()).chain(numbers).collect()
 }
 
-/// Says whether a mapping as `/proc/PID/uid_map` shows it has one number only.
-pub(crate) fn is_single(map: &str) -> bool {
-    map.lines().count() == 1 && map.split_whitespace().nth(2) == Some("1")
-}
-
 /// The highest number from which down to 0 every number is mapped.
 pub(crate) fn highest(map: &str) -> Option<u32> {
     let mut lines: Vec<(u32, u32)> = map
@@ -114,10 +109,7 @@ mod tests {
 
     #[test]
     fn maps_of_the_kernel_are_read() {
-        assert!(is_single("         0       1000          1\n"));
-        assert!(!is_single("         0          0 4294967295\n"));
         let map = "         0       1000          1\n         1     100000      65536\n";
-        assert!(!is_single(map));
         assert_eq!(highest(map), Some(65_536));
         assert_eq!(highest("5 100 10\n"), None);
         assert_eq!(highest("0 0 4294967295\n"), Some(u32::MAX - 1));

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -10,18 +10,32 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use sys::process::{Forked, clone_flags, clone3, exit_now};
 
 use super::{ids, no_namespace};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Makes a user namespace in which root is the user `uid` with the group `gid`; returns it and what the user should know.
 pub(super) fn namespace(uid: u32, gid: u32) -> Result<(OwnedFd, Option<String>)> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let passwd = read("/etc/passwd");
+    let name = ids::parse_name(&passwd, uid);
+    let users = ids::parse_ranges(&read("/etc/subuid"), name, uid);
+    let groups = ids::parse_ranges(&read("/etc/subgid"), name, uid);
+    let missing =
+        [(&users, "/etc/subuid"), (&groups, "/etc/subgid")].into_iter().find(|(list, _)| list.is_empty());
+    let shown = name.map_or_else(|| uid.to_string(), str::to_owned);
+    let why = match missing {
+        Some((_, file)) => format!("{file} has no range for {shown}"),
+        None => {
+            let holder = Holder::start()?;
+            match map_all(holder.pid, &ids::mapping(uid, &users), &ids::mapping(gid, &groups)) {
+                Ok(()) => return Ok((holder.namespace()?, None)),
+                Err(why) => why,
+            }
+        }
+    };
+    // A mapping is written once: what has half of one is of no use.
     let holder = Holder::start()?;
-    let warning = map(holder.pid, uid, gid)?;
-    let namespace = rustix::fs::open(
-        format!("/proc/{}/ns/user", holder.pid),
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    );
-    Ok((namespace.map_err(|errno| no_namespace("open the user namespace", errno))?, warning))
+    map_self(holder.pid, uid, gid)?;
+    Ok((holder.namespace()?, Some(single(&why, &shown))))
 }
 
 /// The child that keeps the namespace alive until somebody is in it.
@@ -47,6 +61,14 @@ impl Holder {
     }
 }
 
+impl Holder {
+    fn namespace(&self) -> Result<OwnedFd> {
+        let path = format!("/proc/{}/ns/user", self.pid);
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| no_namespace("open the user namespace", errno))
+    }
+}
+
 impl Drop for Holder {
     fn drop(&mut self) {
         self.line = None;
@@ -57,31 +79,15 @@ impl Drop for Holder {
     }
 }
 
-/// Writes the mapping: the subordinate numbers by their set-id programs, else the user's own number alone.
-fn map(pid: i32, uid: u32, gid: u32) -> Result<Option<String>> {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let passwd = read("/etc/passwd");
-    let name = ids::parse_name(&passwd, uid);
-    let users = ids::parse_ranges(&read("/etc/subuid"), name, uid);
-    let groups = ids::parse_ranges(&read("/etc/subgid"), name, uid);
-    let shown = name.map_or_else(|| uid.to_string(), str::to_owned);
-    if users.is_empty() || groups.is_empty() {
-        map_self(pid, uid, gid)?;
-        let file = if users.is_empty() { "/etc/subuid" } else { "/etc/subgid" };
-        return Ok(Some(single(&format!("{file} has no range for {shown}"), &shown)));
+/// Writes both mappings by their set-id programs, side by side. Fails with what they said.
+fn map_all(pid: i32, users: &[[u32; 3]], groups: &[[u32; 3]]) -> std::result::Result<(), String> {
+    let programs = [("newuidmap", users), ("newgidmap", groups)];
+    let started = programs.map(|(program, mapping)| (program, start(program, &ids::arguments(pid, mapping))));
+    let mut result = Ok(());
+    for (program, child) in started {
+        result = result.and(child.and_then(|child| finish(program, child)));
     }
-    let programs = [("newgidmap", ids::mapping(gid, &groups)), ("newuidmap", ids::mapping(uid, &users))];
-    for (program, mapping) in programs {
-        if let Err(why) = run(program, &ids::arguments(pid, &mapping)) {
-            // The first of the two changes nothing when it fails; the second one's failure leaves half a mapping.
-            if program == "newuidmap" {
-                return Err(Error::Unavailable(format!("cannot map the users of /etc/subuid: {why}")));
-            }
-            map_self(pid, uid, gid)?;
-            return Ok(Some(single(&why, &shown)));
-        }
-    }
-    Ok(None)
+    result
 }
 
 fn single(why: &str, user: &str) -> String {
@@ -103,14 +109,19 @@ fn map_self(pid: i32, uid: u32, gid: u32) -> Result<()> {
     write("gid_map", format!("0 {gid} 1"))
 }
 
-fn run(program: &str, args: &[String]) -> std::result::Result<(), String> {
+fn start(program: &str, args: &[String]) -> std::result::Result<Child, String> {
     let path = ids::find_program(program, std::env::var_os("PATH"))
         .ok_or_else(|| format!("the program {program} is not installed"))?;
+    let mut command = Command::new(path);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().map_err(|error| format!("{program} cannot run: {error}"))
+}
+
+fn finish(program: &str, child: Child) -> std::result::Result<(), String> {
     let output =
-        Command::new(path).args(args).output().map_err(|error| format!("{program} cannot run: {error}"))?;
-    if output.status.success() {
-        return Ok(());
+        child.wait_with_output().map_err(|error| format!("{program} cannot be waited for: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(said.trim().to_owned())
 }

@@ -11,6 +11,7 @@
 //! and the monitor's judgement of its callers are the same. See docs/design/rootless.md.
 
 mod ids;
+mod limits;
 mod make;
 mod registry;
 pub(crate) mod usermode;
@@ -38,7 +39,7 @@ static STANDING: OnceLock<Standing> = OnceLock::new();
 #[derive(Debug, Clone, Copy)]
 struct Standing {
     rootless: bool,
-    single: bool,
+    highest_uid: u32,
     highest_gid: u32,
 }
 
@@ -52,15 +53,26 @@ pub fn is_rootless() -> bool {
     standing().rootless
 }
 
-/// Says whether only the user's own number is mapped.
-pub(crate) fn is_single() -> bool {
-    let standing = standing();
-    standing.rootless && standing.single
-}
-
 /// The highest group number that can be used.
 pub(crate) fn highest_gid() -> u32 {
     standing().highest_gid
+}
+
+/// Refuses users and groups that the namespace does not have.
+pub(crate) fn check_ids(uid: u32, groups: &[u32]) -> Result<()> {
+    let standing = standing();
+    let refuse = |what: &str, id: u32, file: &str, highest: u32| {
+        Err(Error::Invalid(format!(
+            "cannot run as {what} {id}: {file} gives you numbers up to {highest} inside containers; have root add a range to it"
+        )))
+    };
+    if uid > standing.highest_uid {
+        return refuse("user", uid, "/etc/subuid", standing.highest_uid);
+    }
+    match groups.iter().find(|group| **group > standing.highest_gid) {
+        Some(group) => refuse("group", *group, "/etc/subgid", standing.highest_gid),
+        None => Ok(()),
+    }
 }
 
 fn standing() -> Standing {
@@ -70,7 +82,7 @@ fn standing() -> Standing {
         let whole = users.split_whitespace().eq(["0", "0", "4294967295"]);
         Standing {
             rootless: !whole || !rustix::process::geteuid().is_root(),
-            single: ids::is_single(&users) || ids::is_single(&groups),
+            highest_uid: ids::highest(&users).unwrap_or(0),
             highest_gid: ids::highest(&groups).unwrap_or(0),
         }
     };

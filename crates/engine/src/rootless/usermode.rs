@@ -34,15 +34,26 @@ pub(crate) fn check() -> Result<PathBuf> {
     })
 }
 
-/// Checks that pasta can publish `ports`.
+/// Checks that a plain user may publish `ports`.
 pub(crate) fn check_ports(ports: &[Port]) -> Result<()> {
-    match ports.iter().find(|port| !matches!(port.proto.as_str(), "tcp" | "udp")) {
-        Some(port) => Err(Error::Unsupported(format!(
-            "cannot publish port {}/{}: a plain user's containers have tcp and udp ports only",
-            port.host_first, port.proto
-        ))),
-        None => Ok(()),
+    let setting = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let lowest = setting.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    ports.iter().try_for_each(|port| check_port(port, lowest))
+}
+
+fn check_port(port: &Port, lowest: u16) -> Result<()> {
+    let (number, proto) = (port.host_first, port.proto.as_str());
+    if !matches!(proto, "tcp" | "udp") {
+        return Err(Error::Unsupported(format!(
+            "cannot publish port {number}/{proto}: a plain user's containers have tcp and udp ports only"
+        )));
     }
+    if number < lowest {
+        return Err(Error::Unsupported(format!(
+            "cannot publish port {number}/{proto}: only root may listen on ports below {lowest} here; choose a higher one, or have root run `sysctl -w net.ipv4.ip_unprivileged_port_start={number}`"
+        )));
+    }
+    Ok(())
 }
 
 /// Starts pasta for the namespace `netns`; `folder` is the container's run folder. Returns when the network is there.
@@ -181,8 +192,11 @@ mod tests {
             ports.each_ref().map(forward),
             ["8080:80", "127.0.0.1/9000-9002:90-92", "::1/53:5353", "1:2"]
         );
-        assert!(check_ports(&ports).is_ok());
-        assert!(check_ports(&[port("sctp", None, 1, 1, 1)]).is_err());
+        assert!(ports.iter().all(|port| check_port(port, 0).is_ok()));
+        assert!(check_port(&port("sctp", None, 9000, 1, 1), 0).is_err());
+        assert!(
+            check_port(&port("tcp", None, 80, 80, 1), 1024).unwrap_err().to_string().contains("start=80")
+        );
     }
 
     #[test]
