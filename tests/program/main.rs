@@ -16,6 +16,7 @@ mod listing;
 mod logs;
 mod network;
 mod plain_user;
+mod plain_user_machine;
 mod races;
 mod run;
 mod terminal;

@@ -178,6 +178,18 @@ impl World {
         run(command)
     }
 
+    /// Runs a script inside as root, whoever the world's user is.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[track_caller]
+    pub fn sh_as_root(&self, script: &str) -> Done {
+        let line = self.sandbox.as_ref().map(Sandbox::enter).unwrap_or_default();
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).args(["timeout", TIMEOUT_SECONDS, "sh", "-euc", script]).current_dir("/");
+        run(command)
+    }
+
     /// Runs `brig ARGS` on a terminal of its own (by the program `script`), with `input` typed into it.
     ///
     /// # Panics
