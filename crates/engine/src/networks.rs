@@ -38,7 +38,7 @@ pub(crate) enum Mode {
     /// A place on the default bridge.
     Bridge,
     /// What stands for it when a plain user calls: a user-mode network of the container's own.
-    UserMode,
+    Pasta,
     /// The host's own network.
     Host,
     /// A namespace with loopback only.
@@ -51,7 +51,7 @@ impl Mode {
     /// Reads `--network`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         match text {
-            "" | "default" | BRIDGE if rootless::is_rootless() => Ok(Self::UserMode),
+            "" | "default" | BRIDGE if rootless::is_rootless() => Ok(Self::Pasta),
             "" | "default" | BRIDGE => Ok(Self::Bridge),
             "host" => Ok(Self::Host),
             "none" => Ok(Self::None),
@@ -155,7 +155,7 @@ impl Engine {
         match mode {
             Mode::Host | Mode::Container(_) => return Ok(none),
             Mode::None => return Ok(Prepared { netns: Some(make()?), ..none }),
-            Mode::UserMode => {
+            Mode::Pasta => {
                 usermode::check()?;
                 let ports = self.acquire_host_ports(row)?;
                 return Ok(Prepared { netns: Some(make()?), ports, user_mode: true, ..none });
@@ -483,7 +483,7 @@ impl Engine {
             return Ok((host, None));
         }
         let mut made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
-        if *mode == Mode::UserMode && made.warning.is_some() {
+        if *mode == Mode::Pasta && made.warning.is_some() {
             overrides.servers.push(IpAddr::V4(usermode::DNS));
             made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
         }

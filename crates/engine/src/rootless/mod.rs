@@ -127,10 +127,8 @@ pub fn enter(roots: &Roots) -> Result<Option<String>> {
 
 /// Makes the run root's parent where it is a folder of ours below /tmp: somebody else may have made it before us.
 fn make_run_root(run: &Path, uid: u32) -> Result<()> {
-    if let Some(parent) = run.parent().filter(|parent| parent.starts_with("/tmp")) {
-        if !parent.exists() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).at("make the folder", parent)?;
-        }
+    if let Some(parent) = run.parent().filter(|parent| parent.starts_with("/tmp") && !parent.exists()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).at("make the folder", parent)?;
     }
     fs::DirBuilder::new().recursive(true).mode(0o711).create(run).at("make the folder", run)?;
     for folder in run.ancestors().take(2) {
