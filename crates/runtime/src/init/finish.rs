@@ -270,7 +270,7 @@ fn become_user(program: &Program) -> Result<()> {
     let groups: Vec<Gid> = program.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
     match rustix::thread::set_thread_groups(&groups) {
         // A user namespace whose maps were written without rights denies this; then there is nothing to drop either.
-        Err(Errno::PERM) if groups.is_empty() => {}
+        Err(Errno::PERM) if program.groups.iter().all(|group| *group == program.gid) => {}
         result => result.doing(|| format!("set the supplementary groups {:?}", program.groups))?,
     }
     let (uid, gid) = (Uid::from_raw(program.uid), Gid::from_raw(program.gid));
