@@ -34,8 +34,18 @@ pub(crate) fn run_all<'a>(
     state: &HookState,
     kind: &str,
 ) -> Result<()> {
+    run_inside(hooks, state, kind, &[])
+}
+
+/// The same for hooks that are programs of the container: one that lists no environment gets `env`, the container's.
+pub(crate) fn run_inside<'a>(
+    hooks: impl Iterator<Item = &'a Hook>,
+    state: &HookState,
+    kind: &str,
+    env: &[String],
+) -> Result<()> {
     for (index, hook) in hooks.enumerate() {
-        run(hook, state, &format!("{kind} hook {index} {:?}", hook.path()))?;
+        run(hook, state, &format!("{kind} hook {index} {:?}", hook.path()), env)?;
     }
     Ok(())
 }
@@ -47,12 +57,12 @@ pub(crate) fn run_each<'a>(
     kind: &str,
 ) -> Vec<String> {
     let failed = hooks.enumerate().filter_map(|(index, hook)| {
-        run(hook, state, &format!("{kind} hook {index} {:?}", hook.path())).err()
+        run(hook, state, &format!("{kind} hook {index} {:?}", hook.path()), &[]).err()
     });
     failed.map(|error| base::error::render_chain(&error)).collect()
 }
 
-fn run(hook: &Hook, state: &HookState, name: &str) -> Result<()> {
+fn run(hook: &Hook, state: &HookState, name: &str, inherited: &[String]) -> Result<()> {
     if !hook.path().is_absolute() {
         return Err(Error::invalid("hooks.path", hook.path().to_string_lossy(), "an absolute path"));
     }
@@ -65,7 +75,7 @@ fn run(hook: &Hook, state: &HookState, name: &str) -> Result<()> {
     }
     // Only what the hook's own list says: the container's environment must not reach a program of the host.
     command.env_clear();
-    for entry in hook.env().iter().flatten() {
+    for entry in hook.env().as_deref().unwrap_or(inherited) {
         let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
         command.env(key, value);
     }

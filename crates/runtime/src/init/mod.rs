@@ -106,7 +106,8 @@ fn steps(mut setup: Setup<'_>, channel: &Channel) -> Result<std::convert::Infall
     let starter = wait_for_start(&start_socket)?;
     drop(start_socket);
     let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
-    let hooked = hooks::run_all(hooks.into_iter().flatten(), &hook_state, "startContainer");
+    let env = spec.process().as_ref().and_then(|process| process.env().as_deref()).unwrap_or_default();
+    let hooked = hooks::run_inside(hooks.into_iter().flatten(), &hook_state, "startContainer", env);
     let (starter, error) = match hooked {
         Ok(()) => finish::exec(program, starter),
         Err(error) => (Some(starter), error),
@@ -144,7 +145,14 @@ fn join_and_split(setup: &mut Setup<'_>, channel: &Channel) -> Result<()> {
     } else if setup.joined_user {
         crate::idmap::become_root().doing(|| "become root of the user namespace".into())?;
     }
+    let mapped = setup.new_user || setup.joined_user;
+    if setup.new_time && mapped && rustix::process::getpid().is_init() {
+        // The file of the offsets belongs to the machine's root while we hide; nobody else is in this process namespace yet.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
+            .doing(|| "open the own files in /proc".into())?;
+    }
     namespaces::split(setup.late_namespaces, setup.new_time, &setup.time_offsets)?;
+    not_dumpable()?;
     if setup.new_network {
         crate::netdev::loopback_up()?;
     }
