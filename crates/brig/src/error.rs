@@ -41,6 +41,8 @@ pub(crate) enum Codes {
     Plain,
     /// Docker's 125, 126 and 127: the code of the container's own process must stay apart.
     Run,
+    /// 125 for what is wrong with the request itself, 1 for what the engine refuses.
+    Create,
     /// 127 when the command is missing, 126 when it cannot be started, 1 for the rest.
     Exec,
 }
@@ -66,6 +68,13 @@ pub(crate) fn report(ui: &Ui, error: &anyhow::Error, command: &str, codes: Codes
         Codes::Run => {
             ui.error(&format!("\nRun '{command} --help' for more information"));
             ExitCode::from(run_code(error, BEFORE))
+        }
+        Codes::Create => {
+            let refused = error.chain().any(|cause| cause.downcast_ref::<engine::Error>().is_some());
+            if !refused {
+                ui.error(&format!("\nRun '{command} --help' for more information"));
+            }
+            ExitCode::from(if refused { 1 } else { BEFORE })
         }
         Codes::Exec => {
             let started =

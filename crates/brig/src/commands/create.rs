@@ -23,7 +23,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paths: &[&["create"], &["container", "create"]],
     usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     about: "Make a container of an image without starting it",
-    codes: Codes::Run,
+    codes: Codes::Create,
     refused: REFUSED,
     stops_at_first_word: true,
     ..Entry::of::<Args>()
