@@ -1,10 +1,11 @@
 //! `brig rm`.
 
+use std::cell::RefCell;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use engine::containers::RemoveOptions;
+use engine::containers::{Dying, RemoveOptions};
 
 use super::Entry;
 use super::each::each_printing;
@@ -35,14 +36,21 @@ impl Run for Args {
     fn run(self, ui: &Ui, context: &Context) -> Result<ExitCode> {
         let engine = context.engine()?;
         let options = RemoveOptions { force: self.force, volumes: self.volumes };
-        each_printing(ui, &self.containers, |name| match engine.remove(name, options) {
-            Ok(()) => Ok(Some(name.to_owned())),
-            // What --force wants is that it is gone.
-            Err(error @ engine::Error::NotFound { .. }) if self.force => {
-                ui.error(&format!("brig: {error}"));
-                Ok(None)
+        let several = self.force && self.containers.len() > 1;
+        let dying = if several { engine.kill_ahead(&self.containers) } else { Dying::default() };
+        let dying = RefCell::new(dying);
+        each_printing(ui, &self.containers, |name| {
+            let removed = engine.remove(name, options);
+            dying.borrow_mut().release(name);
+            match removed {
+                Ok(()) => Ok(Some(name.to_owned())),
+                // What --force wants is that it is gone.
+                Err(error @ engine::Error::NotFound { .. }) if self.force => {
+                    ui.error(&format!("brig: {error}"));
+                    Ok(None)
+                }
+                Err(error) => Err(error.into()),
             }
-            Err(error) => Err(error.into()),
         })
     }
 }
