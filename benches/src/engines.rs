@@ -127,7 +127,7 @@ pub(crate) fn start_all(arguments: &Arguments, place: &Place) -> Result<Vec<Engi
 
 fn brig(path: &Path, place: &Place) -> Result<Engine> {
     let env = vec![
-        ("BRIG_ROOT".to_owned(), text(&place.folder("brig")?)),
+        ("BRIG_ROOT".to_owned(), text(&place.data.join("brig"))),
         ("BRIG_RUN".to_owned(), text(&place.run.join("brig"))),
     ];
     Ok(Engine {
