@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod exec;
 mod files;
+mod hostile;
 mod images;
 mod isolation;
 mod lifecycle;

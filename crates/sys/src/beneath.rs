@@ -10,6 +10,9 @@ use rustix::io::{Errno, Result};
 /// How often a resolution that raced with a rename is tried again before it is given up.
 const RACE_RETRIES: usize = 64;
 
+/// How many links one path may lead over, as the kernel has it.
+const LINKS_MAX: usize = 40;
+
 /// A folder that stands for `/`: links inside, absolute ones too, resolve within it, and `..` stops at it.
 #[derive(Debug)]
 pub struct Root {
@@ -47,12 +50,13 @@ impl Root {
 
     /// Makes sure that the folder `path` exists inside the root and returns an `O_PATH` descriptor of it.
     ///
-    /// Missing parts are made with `mode`; existing links are followed within the root. A dangling link on the
-    /// way fails with `ENOENT`.
+    /// Missing parts are made with `mode`; links are followed within the root, and where one leads to nothing, what it
+    /// leads to is made there.
     pub fn ensure_dir(&self, path: &Path, mode: Mode) -> Result<OwnedFd> {
         if let Ok(fd) = self.open_in(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()) {
             return Ok(fd);
         }
+        let path = self.chase(path)?;
         let mut done = PathBuf::from("/");
         let mut dir = self.open_in(&done, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
         for part in path.components() {
@@ -80,11 +84,54 @@ impl Root {
         if let Ok(fd) = self.resolve(path) {
             return Ok(fd);
         }
+        let path = &self.chase(path)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
         self.ensure_dir(parent, dir_mode)?;
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         drop(self.open_in(path, flags, mode)?);
         self.resolve(path)
+    }
+
+    /// Returns the path inside the root that `path` leads to, links read one by one; what does not exist is no link.
+    ///
+    /// It is only a plan: who opens it does so beneath the root again, so that a link exchanged meanwhile stays inside, too.
+    fn chase(&self, path: &Path) -> Result<PathBuf> {
+        let parts = |path: &Path| path.components().map(|part| part.as_os_str().to_owned()).rev().collect::<Vec<_>>();
+        let mut ahead = parts(path);
+        let mut done = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(part) = ahead.pop() {
+            match Path::new(&part).components().next() {
+                Some(Component::Normal(name)) => match self.read_link(&done, Path::new(name))? {
+                    Some(target) => {
+                        links += 1;
+                        if links > LINKS_MAX {
+                            return Err(Errno::LOOP);
+                        }
+                        ahead.extend(parts(&target));
+                    }
+                    None => done.push(name),
+                },
+                Some(Component::ParentDir) => drop(done.pop()),
+                Some(Component::RootDir) => done = PathBuf::from("/"),
+                Some(Component::CurDir | Component::Prefix(_)) | None => {}
+            }
+        }
+        Ok(done)
+    }
+
+    /// Returns where the link `name` in the folder `dir` leads; `None` when there is no link of that name.
+    fn read_link(&self, dir: &Path, name: &Path) -> Result<Option<PathBuf>> {
+        use std::os::unix::ffi::OsStringExt;
+        let folder = match self.open_in(dir, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            result => result?,
+        };
+        match rustix::fs::readlinkat(&folder, name, Vec::new()) {
+            Ok(target) => Ok(Some(std::ffi::OsString::from_vec(target.into_bytes()).into())),
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -128,7 +175,14 @@ mod tests {
         assert_eq!(root.open_no_links(Path::new("absolute"), OFlags::RDONLY, Mode::empty()).unwrap_err(), Errno::LOOP);
         root.ensure_dir(Path::new("/a/../b/c"), mode()).unwrap();
         assert!(dir.join("root/b/c").is_dir());
-        assert!(root.ensure_dir(Path::new("/dangling/x"), mode()).is_err());
+        symlink("../../../out/../file", dir.join("root/etc/lost")).unwrap();
+        symlink("loop", dir.join("root/loop")).unwrap();
+        root.ensure_dir(Path::new("/dangling/x"), mode()).unwrap();
+        assert!(dir.join("root/missing/dir/x").is_dir());
+        root.ensure_file(Path::new("/etc/lost"), mode(), mode()).unwrap();
+        assert!(dir.join("root/file").is_file() && !dir.join("file").exists());
+        assert_eq!(root.ensure_dir(Path::new("/loop/x"), mode()).unwrap_err(), Errno::LOOP);
+        assert_eq!(root.ensure_file(Path::new("/loop"), mode(), mode()).unwrap_err(), Errno::LOOP);
         root.ensure_file(Path::new("/new/file"), mode(), mode()).unwrap();
         assert!(dir.join("root/new/file").is_file());
         std::fs::remove_dir_all(&dir).unwrap();

@@ -39,7 +39,9 @@ pub(crate) fn complete(spec: &mut ContainerSpec, image: &ContainerDefaults) -> R
     for path in image.volumes.keys() {
         config.volumes.get_or_insert_default().entry(path.clone()).or_insert(Empty {});
     }
-    config.stop_signal = config.stop_signal.take().or_else(|| image.stop_signal.clone());
+    // What is no signal stays behind, as in Docker: a container that can never be stopped helps nobody.
+    let of_image = image.stop_signal.as_ref().filter(|text| docker_types::signal::parse(text).is_ok());
+    config.stop_signal = config.stop_signal.take().or_else(|| of_image.cloned());
     config.stop_timeout = config.stop_timeout.or(image.stop_timeout);
     if config.healthcheck.as_ref().is_none_or(|check| check.test.is_empty()) {
         config.healthcheck = image.healthcheck.as_ref().map(|check| Healthcheck {

@@ -271,7 +271,7 @@ fn become_user(program: &Program) -> Result<()> {
     match rustix::thread::set_thread_groups(&groups) {
         // A user namespace whose maps were written without rights denies this; then there is nothing to drop either.
         Err(Errno::PERM) if program.groups.iter().all(|group| *group == program.gid) => {}
-        result => result.doing(|| format!("set the supplementary groups {:?}", program.groups))?,
+        result => result.doing(|| format!("set {} supplementary groups", groups.len()))?,
     }
     let (uid, gid) = (Uid::from_raw(program.uid), Gid::from_raw(program.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid).doing(|| format!("become group {}", program.gid))?;
