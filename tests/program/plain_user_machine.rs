@@ -118,6 +118,7 @@ fn root_and_userns_containers_of_a_plain_user_share_a_namespace_of_users() {
     assert_ne!(first, world.sh_as_root("readlink /proc/1/ns/user").ok());
     // A process of another user inside is reached all the same, and so is one whose monitor was killed.
     world.kill_brig_processes();
+    eventually("the monitors are gone", || world.brig_processes().is_empty());
     assert_eq!(world.brig(["exec", "-u", "1000", "first", "id", "-u"]).ok(), "1000");
     world.brig(["rm", "-f", "first", "second"]).ok();
 }

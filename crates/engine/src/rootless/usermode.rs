@@ -3,7 +3,7 @@
 //!
 //! pasta is told the namespace by a file in the container's run folder, on which it is mounted for a moment, in a mount
 //! namespace that only this command and pasta see. When the file goes, at the end of the container, pasta ends; it is
-//! also told so by a signal, since a folder that is never cleaned up would keep it.
+//! also killed and waited for, so that its ports are free then.
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -23,6 +24,8 @@ use crate::model::Port;
 pub(crate) const DNS: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
 const PROGRAM: &str = "pasta";
+/// How long a killed pasta may take to end.
+const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// Finds pasta, or says what to install.
 pub(crate) fn check() -> Result<PathBuf> {
@@ -109,11 +112,20 @@ fn end(pid: Pid, file: &Path) -> Result<()> {
     if !is_ours {
         return Ok(());
     }
-    match pidfd_send_signal(process, Signal::TERM) {
-        Ok(()) | Err(Errno::SRCH) => Ok(()),
-        Err(errno) => {
-            Err(Error::System { action: format!("end the network program {pid}"), source: errno.into() })
-        }
+    let fail = |errno: Errno| Error::System {
+        action: format!("end the network program {pid}"),
+        source: errno.into(),
+    };
+    match pidfd_send_signal(&process, Signal::KILL) {
+        Ok(()) => {}
+        Err(Errno::SRCH) => return Ok(()),
+        Err(errno) => return Err(fail(errno)),
+    }
+    // Its ports are free when it has ended, and not before.
+    let mut ended = [PollFd::new(&process, PollFlags::IN)];
+    match rustix::io::retry_on_intr(|| poll(&mut ended, Some(&PATIENCE))).map_err(fail)? {
+        0 => Err(fail(Errno::TIMEDOUT)),
+        _ => Ok(()),
     }
 }
 
