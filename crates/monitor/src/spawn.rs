@@ -142,7 +142,10 @@ fn start_monitor(launch: &Launch, args: &[OsString], given: &[BorrowedFd<'_>]) -
     let null = File::options().read(true).write(true).open("/dev/null").doing(doing)?;
     let mut fds = vec![null.as_fd(), null.as_fd(), null.as_fd(), theirs.as_fd()];
     fds.extend_from_slice(given);
-    let program = launch.program.as_deref().unwrap_or(Path::new("/proc/self/exe"));
+    // Its creators enter containers: it must run from where nobody inside can write to it. Dropped when it runs already.
+    let protected = runtime::guard::protected_exe().map_err(std::io::Error::other).doing(doing)?;
+    let own = protected.as_ref().map_or(PathBuf::from("/proc/self/exe"), runtime::guard::ProtectedExe::path);
+    let program = launch.program.as_deref().unwrap_or(&own);
     let argv =
         [OsStr::new("brig"), OsStr::new("monitor")].into_iter().chain(args.iter().map(OsString::as_os_str));
     let argv = argv.map(c_string).collect::<Result<Vec<_>>>()?;

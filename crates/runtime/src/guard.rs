@@ -10,7 +10,7 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use sys::mount::{SetAttr, attr, mount_setattr};
@@ -21,17 +21,34 @@ use crate::error::{Doing, Result};
 
 const SELF: &str = "/proc/self/exe";
 
+/// The running program, opened where it cannot be written. Execute [`ProtectedExe::path`] while this value lives; to drop it waits
+/// some ten microseconds for the kernel, so drop it when nobody waits for that.
+#[derive(Debug)]
+pub struct ProtectedExe {
+    file: OwnedFd,
+    // Its closing takes the mount out of every namespace.
+    _mount: Option<OwnedFd>,
+}
+
+impl ProtectedExe {
+    /// Returns a path that leads to it, for this process and its children.
+    pub fn path(&self) -> PathBuf {
+        use std::os::fd::AsRawFd;
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
+    }
+}
+
 /// Returns whether the running program cannot be written through `/proc/self/exe`.
 pub fn is_protected() -> bool {
     let Ok(exe) = open_self() else { return false };
     is_read_only(&exe) || is_sealed(&exe) || is_foreign(&exe)
 }
 
-/// Returns a descriptor of the running program that a process inside a container may run from: execute it
-/// (`/proc/self/fd/N`, `execveat`) in place of `/proc/self/exe`. `None` when the running program is protected already.
+/// Returns the running program as a process inside a container may run it, in place of `/proc/self/exe`. `None` when the
+/// running program is protected already.
 ///
 /// Whoever starts a process that calls [`crate::create`] or [`crate::exec`] starts it from this.
-pub fn protected_exe() -> Result<Option<OwnedFd>> {
+pub fn protected_exe() -> Result<Option<ProtectedExe>> {
     if is_protected() {
         return Ok(None);
     }
@@ -51,7 +68,7 @@ pub fn ensure_protected() -> Result<()> {
         text([name.as_bytes(), b"=", value.as_bytes()].concat())
     };
     let vectors = ExecVectors::new(args, std::env::vars_os().filter_map(pair).collect());
-    Err(fexecve(exe.as_fd(), &vectors)).doing(|| "execute the own program from a protected place".into())
+    Err(fexecve(exe.file.as_fd(), &vectors)).doing(|| "execute the own program from a protected place".into())
 }
 
 fn open_self() -> rustix::io::Result<OwnedFd> {
@@ -73,22 +90,22 @@ fn is_foreign(exe: &OwnedFd) -> bool {
     let owned = rustix::fs::fstat(exe).is_ok_and(|stat| stat.st_uid == euid.as_raw());
     let writable =
         rustix::fs::access(Path::new(OsStr::from_bytes(fd_path(exe).as_bytes())), Access::WRITE_OK).is_ok();
-    !euid.is_root() && !owned && !writable
+    !owned && !writable
 }
 
 /// Mounts the program over nothing, read-only. The mount is dissolved when its first descriptor is closed; the second, an
 /// open file in it, keeps it alive without a namespace.
-fn read_only_mount() -> Result<OwnedFd> {
+fn read_only_mount() -> Result<ProtectedExe> {
     let what = || "make a read-only mount of the own program".to_owned();
     let tree = clone_tree(rustix::fs::CWD, Path::new(SELF), false).doing(what)?;
     mount_setattr(tree.as_fd(), false, SetAttr { set: attr::RDONLY, ..SetAttr::default() }).doing(what)?;
     let file =
         rustix::fs::open(fd_path(&tree), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).doing(what)?;
-    Ok(file)
+    Ok(ProtectedExe { file, _mount: Some(tree) })
 }
 
 /// Copies the program into memory that can never be written again.
-fn sealed_copy() -> Result<OwnedFd> {
+fn sealed_copy() -> Result<ProtectedExe> {
     let what = || "copy the own program into sealed memory".to_owned();
     // MFD_EXEC is unknown before Linux 6.3, where every memory file may be executed.
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -103,7 +120,9 @@ fn sealed_copy() -> Result<OwnedFd> {
     rustix::fs::fcntl_add_seals(&target, seals).doing(what)?;
     // A file that is open for writing cannot be executed.
     let target = OwnedFd::from(target);
-    rustix::fs::open(fd_path(&target), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).doing(what)
+    let file =
+        rustix::fs::open(fd_path(&target), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).doing(what)?;
+    Ok(ProtectedExe { file, _mount: None })
 }
 
 #[cfg(test)]
@@ -123,7 +142,8 @@ mod tests {
             let _ = writeln!(std::io::stderr(), "SKIP needs root");
             return;
         }
-        let exe = read_only_mount().unwrap();
+        let ProtectedExe { file: exe, _mount: mount } = read_only_mount().unwrap();
+        drop(mount);
         cannot_be_written(&exe);
         assert!(is_read_only(&exe));
         let clear = SetAttr { clear: attr::RDONLY, ..SetAttr::default() };
@@ -134,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_sealed_copy_cannot_be_written() {
-        let exe = sealed_copy().unwrap();
+        let exe = sealed_copy().unwrap().file;
         assert!(is_sealed(&exe));
         assert!(rustix::fs::ftruncate(&exe, 0).is_err());
         let writable = rustix::fs::open(fd_path(&exe), OFlags::RDWR, Mode::empty());
