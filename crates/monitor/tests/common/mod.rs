@@ -169,8 +169,12 @@ fn processes() -> impl Iterator<Item = i32> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
+/// Kills a process and waits until it has ended: until then its socket still takes connections.
 pub fn kill(pid: i32) {
     let _ = sys::process::kill(pid, 9);
+    while is_alive(pid) {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }
 
 pub fn is_alive(pid: i32) -> bool {
