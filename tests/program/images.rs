@@ -179,3 +179,21 @@ fn push_tiny(world: &World) {
     let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     world.sh(&format!("ARCH={arch}; {script}")).ok();
 }
+
+#[test]
+fn root_import_from_a_web_server() {
+    let Some(world) = World::root() else { return };
+    if world.sh("busybox httpd --help 2>&1; command -v busybox").code != 0 {
+        eprintln!("SKIP this machine has no busybox httpd");
+        return;
+    }
+    world
+        .sh("ip link set lo up; mkdir www && cp tiny.tar www/ && busybox httpd -p 127.0.0.1:8123 -h www")
+        .ok();
+    world.brig(["import", "http://127.0.0.1:8123/tiny.tar", "fetched"]).ok();
+    assert_eq!(world.brig(["run", "--rm", "fetched", "/bin/echo", "there"]).ok(), "there");
+    world.brig(["import", "http://127.0.0.1:8123/none.tar", "x"]).refuses(1, &["none.tar", "127.0.0.1:8123"]);
+    world.brig(["import", "http://127.0.0.1:1/x.tar", "x"]).refuses(1, &["127.0.0.1:1", "refused"]);
+    world.brig(["import", "http://me:secret@127.0.0.1/x", "x"]).refuses(1, &["user name"]);
+    world.sh("kill $(cat server)").ok();
+}

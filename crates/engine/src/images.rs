@@ -116,6 +116,11 @@ impl Engine {
         Ok(Pulled { image: self.image(&stored.id.to_string())?, reference, digest, newer: known.is_none() })
     }
 
+    /// Opens the file at an `http` or `https` URL, for [`Engine::import`]. No credentials are sent.
+    pub fn download(&self, url: &str) -> Result<impl std::io::Read + Send + use<>> {
+        self.registry_client()?.download(url).doing(|| format!("cannot import {url}"))
+    }
+
     fn registry_client(&self) -> Result<Client> {
         let variable = |name: &str| std::env::var(name).ok();
         let mut config = self.config().registry.clone();

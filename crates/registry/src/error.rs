@@ -121,6 +121,14 @@ pub enum Error {
         /// The platforms that the index names.
         available: String,
     },
+    /// The text is no URL that can be fetched.
+    #[error("cannot fetch {url:?}: it {reason}")]
+    Url {
+        /// The text.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The configuration forbids the registry.
     #[error("registry {domain:?} is blocked by the configuration")]
     Blocked {
@@ -291,6 +299,7 @@ impl Kinded for Error {
             | Self::Refused { .. }
             | Self::Redirect { .. }
             | Self::Token { .. }
+            | Self::Url { .. }
             | Self::Config(_) => ErrorKind::Invalid,
         }
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 
 use super::Entry;
@@ -13,7 +13,7 @@ use crate::ui::Ui;
 
 pub(crate) const ENTRY: Entry = Entry {
     paths: &[&["image", "import"], &["import"]],
-    usage: "[OPTIONS] file|- [REPOSITORY[:TAG]]",
+    usage: "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
     about: "Make an image of the tar of a root file system",
     ..Entry::of::<Args>()
 };
@@ -37,14 +37,15 @@ pub(crate) struct Args {
 
 impl Run for Args {
     fn run(self, ui: &Ui, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
         let mut tar: Box<dyn Read + Send> = match self.source.as_str() {
             "-" => Box::new(io::stdin()),
             url if url.starts_with("http://") || url.starts_with("https://") => {
-                bail!("import from a URL is not supported yet: fetch {url:?} and import the file")
+                Box::new(engine.download(url)?)
             }
             path => Box::new(File::open(path).with_context(|| format!("cannot open {path:?}"))?),
         };
-        let id = context.engine()?.import(
+        let id = engine.import(
             &mut *tar,
             self.reference.as_deref().filter(|name| !name.is_empty()),
             &self.change,
