@@ -73,6 +73,11 @@ fn root_and_userns_what_a_plain_user_cannot_have_is_said() {
         assert!(limited.stderr.contains(&format!("{option} has no effect")), "{}", limited.stderr);
     }
     limited.exits(0);
+    // What is had in spite of it: the host's processes, a device that the user may use.
+    world.brig(["run", "--rm", "--network", "none", "--pid", "host", "tiny", "id"]).ok();
+    world
+        .brig(["run", "--rm", "--network", "none", "--device", "/dev/net/tun", "tiny", "ls", "/dev/net/tun"])
+        .ok();
 }
 
 #[test]

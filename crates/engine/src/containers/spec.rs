@@ -299,7 +299,10 @@ fn linux(input: &Resolved<'_>, security: &Security) -> Result<Value> {
         "devices": input.devices,
     });
     let mut sysctl = host.sysctls.clone();
-    if !matches!(host.network_mode.as_str(), "host") && !host.network_mode.starts_with("container:") {
+    let own_network = host.network_mode != "host" && !host.network_mode.starts_with("container:");
+    // With the host's processes, root of a user namespace gets no procfs of its own, and may not write the host's.
+    let writable = !(input.rootless && host.pid_mode == "host");
+    if own_network && writable {
         // As Docker: anybody inside may listen on low ports and send pings; it is the container's own network.
         sysctl.entry("net.ipv4.ip_unprivileged_port_start".to_owned()).or_insert_with(|| "0".to_owned());
         sysctl
