@@ -187,9 +187,8 @@ fn root_import_from_a_web_server() {
         eprintln!("SKIP this machine has no busybox httpd");
         return;
     }
-    world
-        .sh("ip link set lo up; mkdir www && cp tiny.tar www/ && busybox httpd -p 127.0.0.1:8123 -h www")
-        .ok();
+    let serve = "busybox httpd -f -p 127.0.0.1:8123 -h www >/dev/null 2>&1 & echo $! > server; sleep 0.3";
+    world.sh(&format!("ip link set lo up; mkdir www && cp tiny.tar www/; {serve}")).ok();
     world.brig(["import", "http://127.0.0.1:8123/tiny.tar", "fetched"]).ok();
     assert_eq!(world.brig(["run", "--rm", "fetched", "/bin/echo", "there"]).ok(), "there");
     world.brig(["import", "http://127.0.0.1:8123/none.tar", "x"]).refuses(1, &["none.tar", "127.0.0.1:8123"]);
