@@ -66,7 +66,9 @@ impl Engine {
             return Err(Error::Conflict(format!("container {} is being removed", row.name)));
         }
         self.clear_remains(&row)?;
-        self.db()?.set_restart_count(&id, 0)?;
+        if row.restart_count != 0 {
+            self.db()?.set_restart_count(&id, 0)?;
+        }
         self.start_locked(&row, attach)
     }
 
