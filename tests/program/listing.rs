@@ -147,3 +147,40 @@ fn root_version_and_info() {
         assert!(info.contains(word), "{word} is not in\n{info}");
     }
 }
+
+#[test]
+fn root_disk_usage_is_what_du_says() {
+    let Some(world) = World::root() else { return };
+    let write = "mkdir /d; dd if=/dev/zero of=/d/f bs=4096 count=100; ln /d/f /d/g; truncate -s 1G /d/sparse";
+    world
+        .brig(["run", "--name", "box", "-v", "vol:/v", "tiny", "sh", "-c", &format!("{write}; cp /d/f /v")])
+        .ok();
+    let du = |paths: &str| -> f64 {
+        let root = world.data_root().display().to_string();
+        let said =
+            world.sh(&format!("cd {root} && du -sc --block-size=1 {paths} | tail -n 1 | cut -f 1")).ok();
+        said.parse().expect("a number")
+    };
+    let of = |row: usize, column: &str| {
+        let form = format!("{{{{.{column}}}}}");
+        let text = world.brig(["system", "df", "--format", &form]).ok();
+        let text = text.lines().nth(row).expect("a row").split(' ').next().expect("a size").to_owned();
+        let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).expect("a unit"));
+        let factor = match unit {
+            "B" => 1.0,
+            "kB" => 1e3,
+            _ => 1e6,
+        };
+        number.parse::<f64>().expect("a number") * factor
+    };
+    let near = |said: f64, real: f64| (said - real).abs() <= real * 0.01;
+    // The folders of the store itself are not an image's.
+    let images = du("layers/*/ content/blobs/sha256/*");
+    assert!(near(of(0, "Size"), images), "{} {images}", of(0, "Size"));
+    assert!(of(0, "Reclaimable") < images * 0.1, "the image is in use");
+    assert!(near(of(1, "Size"), du("snapshots/*/ containers/*/")), "{}", of(1, "Size"));
+    assert!(near(of(2, "Size"), du("volumes/vol/_data")), "{}", of(2, "Size"));
+    world.brig(["rm", "box"]).ok();
+    assert!(near(of(0, "Reclaimable"), images), "{}", of(0, "Reclaimable"));
+    world.brig(["volume", "rm", "vol"]).ok();
+}

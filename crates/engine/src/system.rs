@@ -183,9 +183,13 @@ impl Engine {
             let layers = image.config.rootfs.diff_ids.iter();
             layers.filter(|layer| users.get(*layer) == Some(&1)).map(size).sum()
         };
-        let blobs: u64 = usage.blobs.values().sum();
-        let reclaimable =
-            usage.layers.iter().filter(|(layer, _)| !in_use.contains(*layer)).map(|(_, bytes)| bytes).sum();
+        let layers = usage.layers.values().sum::<u64>() + usage.blobs.values().sum::<u64>();
+        let documents = images.iter().filter(|image| image.containers > 0);
+        let mut needed: std::collections::BTreeSet<oci::Digest> =
+            documents.flat_map(|image| [image.id.clone(), image.manifest.clone()]).collect();
+        needed.extend(in_use.iter().filter_map(|layer| usage.origins.get(layer).cloned()));
+        let kept_layers: u64 = in_use.iter().map(size).sum();
+        let kept_blobs: u64 = needed.iter().filter_map(|blob| usage.blobs.get(blob)).sum();
         let containers = self.containers()?.into_iter().map(|container| {
             let bytes = usage.snapshots.get(container.id.as_str()).copied().unwrap_or(0);
             let folder = crate::volumes::folder_size(&container.folder);
@@ -203,8 +207,8 @@ impl Engine {
         });
         Ok(DiskUsage {
             images: images.collect(),
-            layers: usage.layers.values().sum::<u64>() + blobs,
-            layers_reclaimable: reclaimable,
+            layers,
+            layers_reclaimable: layers.saturating_sub(kept_layers + kept_blobs),
             containers,
             volumes,
         })

@@ -56,8 +56,10 @@ pub struct Reclaimed {
 /// What the store takes on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes of each unpacked layer, as recorded when it was unpacked.
+    /// Bytes of each unpacked layer.
     pub layers: BTreeMap<Digest, u64>,
+    /// The blob that each layer came in, if it was kept.
+    pub origins: BTreeMap<Digest, Digest>,
     /// Bytes of each blob.
     pub blobs: BTreeMap<Digest, u64>,
     /// Bytes of each snapshot's writable folder.
@@ -87,12 +89,15 @@ impl Store {
             if let Some(diff_id) = digest_of(&name)
                 && let Some(meta) = self.layer_meta(&diff_id)?
             {
-                usage.layers.insert(diff_id, meta.unpacked.disk);
+                let path = self.path("layers").join(&name);
+                usage.layers.insert(diff_id.clone(), files::disk_usage(&path).at("measure", &path)?);
+                usage.origins.extend(meta.blob.map(|origin| (diff_id, origin.digest)));
             }
         }
         for name in list(&self.path("content/blobs/sha256"))? {
+            let path = self.path("content/blobs/sha256").join(&name);
             if let Some(digest) = digest_of(&name)
-                && let Some(size) = self.blob_size(&digest)
+                && let Ok(size) = files::disk_usage(&path)
             {
                 usage.blobs.insert(digest, size);
             }
