@@ -35,9 +35,10 @@ pub(crate) fn open(source: &BindSource) -> Result<Bind> {
     let recursive = source.options.bind == Some(true);
     let tree = match clone_tree(rustix::fs::CWD, &source.path, recursive) {
         // What another container has mounted can only be cloned in its own mount namespace.
-        Err(Errno::INVAL) => match in_other_root(&source.path) {
-            Some((pid, path)) => clone_elsewhere(pid, &path, recursive).doing(what)?,
-            None => return Err(Errno::INVAL).doing(what),
+        Err(Errno::INVAL) => match (in_other_root(&source.path), descriptor_of(&source.path)) {
+            (Some((pid, path)), _) => clone_elsewhere(pid, &path, recursive).doing(what)?,
+            (None, Some(pid)) => clone_descriptor(pid, &source.path, recursive).doing(what)?,
+            (None, None) => return Err(Errno::INVAL).doing(what),
         },
         other => other.doing(what)?,
     };
@@ -64,26 +65,49 @@ fn in_other_root(path: &Path) -> Option<(u32, PathBuf)> {
     Some((pid.parse().ok()?, Path::new("/").join(rest)))
 }
 
-/// Clones what is mounted at `path` in the mount namespace of the process `pid`, and comes back. No link on the way is
-/// followed: they are the work of whoever lives there. The caller must have one thread.
+/// The process whose descriptor `/proc/PID/fd/N` is.
+fn descriptor_of(path: &Path) -> Option<u32> {
+    let (pid, number) = path.to_str()?.strip_prefix("/proc/")?.split_once("/fd/")?;
+    number.parse::<u32>().ok()?;
+    pid.parse().ok()
+}
+
+/// Clones what is mounted at `path` in the mount namespace of the process `pid`. No link on the way is followed: they are
+/// the work of whoever lives there.
 fn clone_elsewhere(pid: u32, path: &Path, recursive: bool) -> rustix::io::Result<OwnedFd> {
-    let open = |path: &str, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
-    let namespace = open(&format!("/proc/{pid}/ns/mnt"), OFlags::RDONLY)?;
-    let home = open("/proc/self/ns/mnt", OFlags::RDONLY)?;
-    let (root, folder) = (open("/", OFlags::PATH)?, open(".", OFlags::PATH)?);
+    inside(pid, || {
+        let root = Root::from_fd(open_host("/", OFlags::PATH)?);
+        clone_tree(root.open_no_links(path, OFlags::PATH, Mode::empty())?, Path::new(""), recursive)
+    })
+}
+
+/// Clones what the descriptor at `path`, of the process `pid`, leads to: the caller's way of naming a folder that nobody can
+/// exchange any more.
+fn clone_descriptor(pid: u32, path: &Path, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let there = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    inside(pid, || clone_tree(there, Path::new(""), recursive))
+}
+
+fn open_host(path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Does something in the mount namespace of the process `pid`, and comes back. The caller must have one thread.
+fn inside<T>(pid: u32, act: impl FnOnce() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    let namespace = open_host(&format!("/proc/{pid}/ns/mnt"), OFlags::RDONLY)?;
+    let home = open_host("/proc/self/ns/mnt", OFlags::RDONLY)?;
+    let (root, folder) = (open_host("/", OFlags::PATH)?, open_host(".", OFlags::PATH)?);
     let enter = |namespace: &OwnedFd| {
         rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))
     };
     enter(&namespace)?;
-    let tree = open("/", OFlags::PATH)
-        .and_then(|root| Root::from_fd(root).open_no_links(path, OFlags::PATH, Mode::empty()))
-        .and_then(|there| clone_tree(there, Path::new(""), recursive));
+    let done = act();
     // Entering a mount namespace changes the root and the working folder, too.
     enter(&home)?;
     rustix::process::fchdir(&root)?;
     rustix::process::chroot(".")?;
     rustix::process::fchdir(&folder)?;
-    tree
+    done
 }
 
 /// Clones what is mounted at `path` into a detached tree.
