@@ -200,3 +200,27 @@ fn root_a_start_that_was_killed_with_its_monitor_can_be_repeated() {
         assert_eq!(left(&folder.to_string_lossy()), Vec::<String>::new(), "{}", folder.display());
     }
 }
+
+/// Somebody empties the run folder while containers run: nothing can speak with them any more, so they end with the next
+/// command that cleans up, and nothing keeps their addresses and ports.
+#[test]
+fn root_an_emptied_run_folder_leaves_no_stray_container() {
+    let Some(world) = World::root() else { return };
+    world.brig(["run", "-d", "--name", "box", "-p", "8080:80", "tiny", "sleep", "4711"]).ok();
+    let pid = world.inspect("box", "{{.State.Pid}}");
+    world.sh(&format!("rm -rf {}/*", world.run_root().display())).ok();
+    world.brig(["rm", "-f", "box"]).ok();
+    let alive = world.sh(&format!("grep -c 4711 /proc/{pid}/cmdline"));
+    assert_ne!(alive.stdout.trim(), "1", "the container still runs");
+    world.brig(["run", "--rm", "-p", "8080:80", "tiny", "true"]).ok();
+    testkit::eventually("all brig processes are gone", || world.brig_processes().is_empty());
+}
+
+#[test]
+fn root_a_root_that_others_may_write_is_refused() {
+    let Some(world) = World::root() else { return };
+    world.sh(&format!("chmod 777 {}", world.data_root().display())).ok();
+    world.brig(["ps"]).refuses(1, &["others may list or write", "chmod"]);
+    world.sh(&format!("chmod 711 {}", world.data_root().display())).ok();
+    world.brig(["ps"]).ok();
+}

@@ -70,10 +70,11 @@ impl Roots {
     /// Makes both roots and their folders, and checks the format number.
     pub(crate) fn ensure(&self) -> Result<()> {
         if self.run.join("runtime").is_dir() && self.format()? == Some(FORMAT) {
-            return Ok(());
+            return [&self.data, &self.run].into_iter().try_for_each(|root| check_mode(root));
         }
         for folder in [&self.data, &self.run] {
             make_folder(folder)?;
+            check_mode(folder)?;
         }
         for folder in [self.data.join("containers"), self.data.join("volumes")] {
             make_folder(&folder)?;
@@ -111,11 +112,14 @@ fn absolute(path: PathBuf) -> PathBuf {
 /// Makes a folder that only its owner may list; others may pass through (container users reach their volumes so).
 fn make_folder(path: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o711).create(path).at("make the folder", path)?;
-    let mode = fs::metadata(path).at("look at", path)?.permissions().mode() & 0o7777;
-    if mode & 0o066 != 0 && path.ends_with("brig") {
-        return Err(Error::OpenRoot { path: path.to_owned(), mode });
-    }
     Ok(())
+}
+
+/// Refuses a root that others may write, and one of our own name that others may list.
+fn check_mode(path: &Path) -> Result<()> {
+    let mode = fs::metadata(path).at("look at", path)?.permissions().mode() & 0o7777;
+    let forbidden = if path.ends_with("brig") { 0o066 } else { 0o022 };
+    if mode & forbidden != 0 { Err(Error::OpenRoot { path: path.to_owned(), mode }) } else { Ok(()) }
 }
 
 #[cfg(test)]

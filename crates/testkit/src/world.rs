@@ -235,9 +235,15 @@ impl World {
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         pids.filter(|pid| pid.parse::<i32>().is_ok() && namespace(pid) == ours)
-            .filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == self.brig))
+            .filter(|pid| self.is_brig(pid))
             .filter_map(|pid| pid.parse().ok())
             .collect()
+    }
+
+    /// The monitor's program stands on a mount of its own, so that its path says nothing.
+    fn is_brig(&self, pid: &str) -> bool {
+        fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == self.brig)
+            || fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"brig\0monitor\0"))
     }
 
     /// Kills every process of this world whose program is brig, all at once.

@@ -73,6 +73,9 @@ impl Engine {
     /// Makes the records and the machine agree with the end of a run: exit code, network, control group, run folder.
     pub(super) fn settle(&self, row: &ContainerRow) -> Result<RunResult> {
         let truth = self.truth(&row.id);
+        if matches!(truth, Truth::Lost) {
+            self.kill_lost(row);
+        }
         let result = run_result(&truth, &self.container_path(&row.id));
         let network = self.teardown_network(&row.id);
         let group = runtime::delete(&self.roots().run.join("runtime"), row.id.as_str(), true)

@@ -2,8 +2,8 @@
 //! addresses and ports of a container that never ran.
 
 use std::fs::{self, File};
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -40,6 +40,18 @@ impl Engine {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &run_dir),
             _ => Ok(()),
         }
+    }
+
+    /// Kills what still runs of a container of which nothing is known but its control group: somebody emptied the run root
+    /// under it. Left alone it would keep an address and ports that are given to others.
+    pub(super) fn kill_lost(&self, row: &ContainerRow) {
+        let path = spec::cgroups_path(&row.spec.host_config, row.id.as_str());
+        if groups(&path).next().is_none() {
+            return;
+        }
+        kill_monitors(&self.roots().container_run(row.id.as_str()));
+        groups(&path).for_each(|group| kill_members(&group));
+        remove_groups(&path);
     }
 
     /// Does what [`Engine::clear_remains`] does unless somebody is at work on the container, and takes its addresses and
@@ -80,10 +92,7 @@ fn kill_monitors(run_dir: &Path) {
             killed.push(pidfd);
         }
     }
-    for pidfd in killed {
-        // One that does not die is reported by what cannot be removed then.
-        let _ = poll(&mut [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)], Some(&PATIENCE));
-    }
+    wait_for_end(&killed);
 }
 
 fn is_monitor(pid: Pid, run_dir: &Path) -> bool {
@@ -95,17 +104,51 @@ fn is_monitor(pid: Pid, run_dir: &Path) -> bool {
         && words.next() == Some(run_dir.as_os_str().as_encoded_bytes())
 }
 
-/// Removes a container's control groups by their path, in whatever hierarchies there are: a creator that was killed early
-/// left no record of them.
-fn remove_groups(path: &str) {
+/// Finds a container's control groups by their path, in whatever hierarchies there are.
+fn groups(path: &str) -> impl Iterator<Item = PathBuf> {
     let base = Path::new("/sys/fs/cgroup");
     let hierarchies = fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
-    for root in hierarchies.chain([base.to_owned()]) {
-        let group = root.join(path.trim_start_matches('/'));
+    let path = path.trim_start_matches('/').to_owned();
+    hierarchies.chain([base.to_owned()]).map(move |root| root.join(&path)).filter(|group| group.is_dir())
+}
+
+/// Removes a container's control groups: a creator that was killed early left no record of them.
+fn remove_groups(path: &str) {
+    for group in groups(path) {
         let end = Instant::now() + GROUP_PATIENCE;
         while group.is_dir() && !remove_group(&group) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// Kills the processes of a group and of those below it.
+fn kill_members(group: &Path) {
+    // What is frozen does not die; the one or the other file is there.
+    let _ = fs::write(group.join("freezer.state"), "THAWED");
+    let _ = fs::write(group.join("cgroup.freeze"), "0");
+    let members = || fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let mut killed = Vec::new();
+    for line in members().lines() {
+        let Some(pid) = line.parse().ok().and_then(Pid::from_raw) else { continue };
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        // The number may have been given to another before the descriptor was opened; afterwards it cannot be.
+        if members().lines().any(|member| member == line) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
+            killed.push(pidfd);
+        }
+    }
+    wait_for_end(&killed);
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            kill_members(&entry.path());
+        }
+    }
+}
+
+fn wait_for_end(killed: &[OwnedFd]) {
+    for pidfd in killed {
+        // One that does not die is reported by what cannot be removed then.
+        let _ = poll(&mut [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)], Some(&PATIENCE));
     }
 }
 
