@@ -110,7 +110,16 @@ impl Store {
     /// Removes the snapshot `key` with everything in it; that it is not there is fine.
     pub fn remove_snapshot(&self, key: &str) -> Result<()> {
         check_key(key)?;
-        self.discard(&self.path("snapshots").join(key), "snapshots/.trash")
+        let (path, trash) = (self.path("snapshots").join(key), self.path("snapshots/.trash").join(key));
+        // The name in the trash is the snapshot's own, so that this finds what a removal left that was killed.
+        files::remove_tree(&trash)?;
+        match rustix::fs::rename(&path, &trash) {
+            Err(rustix::io::Errno::NOENT) => Ok(()),
+            renamed => {
+                renamed.at("remove", &path)?;
+                files::remove_tree(&trash)
+            }
+        }
     }
 
     pub(crate) fn snapshot_meta(&self, key: &str) -> Result<Option<SnapshotMeta>> {

@@ -156,3 +156,12 @@ fn root_many_layers_and_long_paths_are_mounted() {
     let root = empty.mount(&MountOptions::default()).unwrap();
     write(&root, "first", b"1");
 }
+
+#[test]
+fn a_removal_that_was_killed_is_finished_by_the_next() {
+    let store = TestStore::new();
+    let left = store.path("snapshots/.trash").join("box");
+    std::fs::create_dir_all(left.join("upper/folder")).unwrap();
+    store.remove_snapshot("box").unwrap();
+    assert!(!left.exists());
+}
