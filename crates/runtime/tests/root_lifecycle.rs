@@ -121,9 +121,9 @@ fn root_a_failed_create_leaves_nothing() {
     let cases = [
         (
             mount(
-                json!({"destination": "/x", "type": "bind", "source": "/nonexistent", "options": ["bind"]}),
+                json!({"destination": "/x", "type": "bind", "source": world.path().join("absent"), "options": ["bind"]}),
             ),
-            "/nonexistent",
+            "absent",
         ),
         (mount(json!({"destination": "/x", "type": "nofs", "source": "x"})), "nofs"),
         (

@@ -277,3 +277,26 @@ fn root_ps_runs_no_program_of_the_image() {
     let out = world.brig(&["ps", &id]).good();
     assert!(out.contains("sleep 60") && !canary.exists(), "{out}");
 }
+
+/// A created container may wait for days; it holds nothing of the host meanwhile.
+#[test]
+fn root_a_waiting_init_holds_nothing_of_the_host() {
+    let Some(world) = world() else { return };
+    world.write(&world.spec("true"));
+    let id = world.id();
+    let null = std::process::Stdio::null;
+    let created = world.command(&["create", &id]).stdout(null()).stderr(null()).status().unwrap();
+    assert!(created.success());
+    let state: serde_json::Value = serde_json::from_str(&world.brig(&["state", &id]).good()).unwrap();
+    let held = || {
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", state["pid"])).unwrap().flatten();
+        fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect::<Vec<_>>()
+    };
+    let foreign = |path: &std::path::PathBuf| {
+        let text = path.to_string_lossy();
+        text.contains("cgroup") || text.contains("/state/") || text.contains("mnt:")
+    };
+    wait_for("the closing", || !held().iter().any(foreign));
+    let rest = held();
+    assert!(rest.len() <= 5, "the streams, the start socket and the way to the runtime: {rest:?}");
+}

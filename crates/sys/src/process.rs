@@ -164,6 +164,20 @@ pub fn close_from(first: i32, kept: OwnedFd) -> Result<OwnedFd> {
     Ok(kept)
 }
 
+/// Closes every descriptor from `first` on except those of `kept`. The same contract as for [`close_from`].
+pub fn close_from_except(first: u32, kept: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut numbers: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();
+    numbers.sort_unstable();
+    let mut next = first;
+    for number in numbers.into_iter().filter(|number| *number >= first) {
+        if number > next {
+            close_range(next, number - 1)?;
+        }
+        next = number + 1;
+    }
+    close_range(next, u32::MAX)
+}
+
 fn close_range(first: u32, last: u32) -> Result<()> {
     // SAFETY: by the contract of the callers no owner of these numbers is used or dropped afterwards.
     if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {

@@ -15,7 +15,7 @@ mod rootfs;
 mod terminal;
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use base::{ErrorKind, Kinded};
@@ -103,6 +103,12 @@ fn steps(mut setup: Setup<'_>, channel: &Channel) -> Result<std::convert::Infall
     let Setup { spec, hook_state, start_socket, program, root, join, stdio, .. } = setup;
     // What still leads to the host is closed before anything of the container decides about a path.
     drop((root, join, stdio));
+    // Also the copies of what the runtime had open when it made us: a created container may wait for days.
+    if !crate::unguard::off("close") {
+        let kept = [channel.as_fd(), start_socket.as_fd()];
+        sys::process::close_from_except(3 + program.preserve_fds, &kept)
+            .doing(|| "close descriptors".into())?;
+    }
     let starter = wait_for_start(&start_socket)?;
     drop(start_socket);
     let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
