@@ -72,3 +72,38 @@ fn root_one_image_removed_while_it_is_used() {
     }
     assert_eq!(world.brig(["ps", "-aq"]).ok(), "");
 }
+
+#[test]
+fn root_fifty_runs_at_once() {
+    let Some(world) = World::root() else { return };
+    let outputs = at_once(&world, &[&["run", "--rm", "tiny", "echo", "done"][..]; 50]);
+    for output in &outputs {
+        assert!(output.status.success() && output.stdout == b"done\n", "{output:?}");
+    }
+    assert_eq!(world.brig(["ps", "-aq"]).ok(), "");
+}
+
+#[test]
+fn root_twenty_loads_of_one_image_while_it_is_removed() {
+    let Some(world) = World::root() else { return };
+    let archive = world.path("saved.tar").to_string_lossy().into_owned();
+    world.brig(["save", "-o", &archive, "tiny"]).ok();
+    world.brig(["rmi", "tiny"]).ok();
+    let outputs = at_once(&world, &[&["load", "-i", &archive][..]; 20]);
+    assert_eq!(winners(&outputs), 20, "{outputs:?}");
+    let load = ["load", "-i", &archive];
+    let outputs = at_once(
+        &world,
+        &[
+            &load[..],
+            &["image", "prune", "-af"],
+            &load,
+            &["rmi", "-f", "tiny"],
+            &load,
+            &["system", "prune", "-af"],
+        ],
+    );
+    assert!(outputs.iter().step_by(2).all(|output| output.status.success()), "{outputs:?}");
+    world.brig(load).ok();
+    assert_eq!(world.brig(["run", "--rm", "tiny", "echo", "whole"]).ok(), "whole");
+}

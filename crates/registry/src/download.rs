@@ -10,7 +10,7 @@ use crate::transport::{Asked, Method, Request, SchemeChoice, from_io};
 use crate::url::Url;
 
 /// The longest file that is fetched, in bytes: whatever ends a body that has no end.
-pub const LONGEST_DOWNLOAD: u64 = 256 << 30;
+const LONGEST_DOWNLOAD: u64 = 256 << 30;
 /// How much of an answer that is no success is shown.
 const SHOWN: u64 = 300;
 

@@ -1,6 +1,5 @@
 //! `create`: from a request to a recorded container.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -241,6 +240,3 @@ fn warnings(spec: &ContainerSpec) -> Vec<String> {
     }
     list
 }
-
-/// What a volume that was asked for with options is asked for with.
-pub(crate) type Options = BTreeMap<String, String>;

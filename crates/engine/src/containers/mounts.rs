@@ -9,12 +9,15 @@ use docker_types::container::{ContainerSpec, Mount};
 use crate::error::{Error, Result};
 use crate::model::{MountKind, MountPoint};
 
+/// Names and values.
+type Words = BTreeMap<String, String>;
+
 /// The mounts of a request, by the path inside, and the options of volumes that have to be made.
 #[derive(Debug, Default)]
 pub(crate) struct MountPlan {
     pub(crate) points: Vec<MountPoint>,
     /// Labels and driver options of volumes named in `--mount`.
-    pub(crate) volume_options: BTreeMap<String, (BTreeMap<String, String>, BTreeMap<String, String>)>,
+    pub(crate) volume_options: BTreeMap<String, (Words, Words)>,
     /// Host folders that `-v` makes where they are missing.
     pub(crate) make_sources: Vec<String>,
 }
