@@ -53,13 +53,16 @@ pub(crate) struct Resolved<'a> {
     pub(crate) rootless: bool,
 }
 
+/// Major and minor number of a device.
+pub(crate) type DeviceNumber = (u32, u32);
+
 /// Limits of block devices, by device number.
 #[derive(Debug, Default)]
 pub(crate) struct BlockLimits {
     /// Device and weight.
-    pub(crate) weights: Vec<((u32, u32), u16)>,
+    pub(crate) weights: Vec<(DeviceNumber, u16)>,
     /// Key of the specification; devices with bytes or operations a second.
-    pub(crate) throttles: Vec<(&'static str, Vec<((u32, u32), u64)>)>,
+    pub(crate) throttles: Vec<(&'static str, Vec<(DeviceNumber, u64)>)>,
 }
 
 /// Renders the document.
@@ -407,7 +410,7 @@ fn resources(input: &Resolved<'_>) -> Result<Value> {
     Ok(value)
 }
 
-fn block((major, minor): (u32, u32), key: &str, number: u64) -> Value {
+fn block((major, minor): DeviceNumber, key: &str, number: u64) -> Value {
     json!({ "major": major, "minor": minor, key: number })
 }
 
