@@ -72,6 +72,13 @@ pub fn rfc3339_nanos(stamp: Timestamp) -> String {
     format!("{stamp:.9}")
 }
 
+/// Gives a UTC time of RFC 3339 all nine digits of its second, as the lines of `logs -t` have them; another text stays.
+pub fn all_nanos(text: &str) -> String {
+    let Some(time) = text.strip_suffix('Z') else { return text.to_owned() };
+    let (seconds, fraction) = time.split_once('.').unwrap_or((time, ""));
+    format!("{seconds}.{fraction:0<9}Z")
+}
+
 /// Renders as the CREATED AT columns do: `2013-01-02 13:23:37 +0000 UTC`.
 pub fn created_at(stamp: Timestamp, zone: &TimeZone) -> String {
     stamp.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
@@ -85,6 +92,18 @@ pub fn ago(stamp: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_gets_all_its_digits() {
+        for (text, want) in [
+            ("2026-11-23T02:23:50.61021152Z", "2026-11-23T02:23:50.610211520Z"),
+            ("2026-11-23T02:23:50Z", "2026-11-23T02:23:50.000000000Z"),
+            ("2026-11-23T02:23:50.123456789Z", "2026-11-23T02:23:50.123456789Z"),
+            ("2026-11-23T02:23:50+01:00", "2026-11-23T02:23:50+01:00"),
+        ] {
+            assert_eq!(all_nanos(text), want);
+        }
+    }
 
     #[test]
     fn times_are_read_in_all_forms() {

@@ -16,7 +16,8 @@ pub(super) fn check(manifest: &Source) -> Result<Vec<Finding>> {
     for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
         let Some(table) = document.get(section).and_then(toml::Value::as_table) else { continue };
         for (name, value) in table {
-            if value.get("workspace").and_then(toml::Value::as_bool) != Some(true) {
+            let itself = value.get("path").and_then(toml::Value::as_str) == Some(".");
+            if !itself && value.get("workspace").and_then(toml::Value::as_bool) != Some(true) {
                 find(format!(
                     "{name}: name the version in the table of the workspace, and here `{name}.workspace = true`"
                 ));

@@ -62,7 +62,8 @@ impl Run for Args {
         };
         let mut gone = false;
         context.engine()?.logs(&self.container, &options, &mut |line| {
-            let stamp = if self.timestamps { format!("{} ", line.time) } else { String::new() };
+            let stamp =
+                if self.timestamps { format!("{} ", time::all_nanos(line.time)) } else { String::new() };
             match write_line(ui, self.follow, line.stderr, &stamp, line.text) {
                 Ok(()) => Ok(true),
                 Err(fault) if fault.downcast_ref::<Gone>().is_some() => {

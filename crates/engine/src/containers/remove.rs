@@ -163,9 +163,18 @@ fn is_nobodys(path: &std::path::Path) -> bool {
         && flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
+/// How often the removal of a folder is begun again that somebody put something into meanwhile: a command that waits for
+/// the container's lock makes its file anew.
+const REMOVE_TRIES: u32 = 100;
+
 fn remove_folder(path: &std::path::Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", path),
-        _ => Ok(()),
+    use std::io::ErrorKind;
+    let mut tries = REMOVE_TRIES;
+    loop {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && tries > 0 => tries -= 1,
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).at("remove", path),
+            _ => return Ok(()),
+        }
     }
 }
