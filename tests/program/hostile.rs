@@ -105,6 +105,7 @@ fn root_configurations_that_lead_out() {
     image(&world, "", &[&format!("VOLUME /../../../../..{folder}/dir")]);
     world.brig(["run", "--rm", "evil", "sh", "-c", &format!("echo x > {folder}/dir/x")]).ok();
     canary.is_untouched("VOLUME");
+    let program = std::fs::read(world.program()).expect("read the program");
     for (script, entry) in [
         ("printf '#!/proc/self/exe\\n' > entry; chmod +x entry", "/entry"),
         ("ln -s /proc/self/exe entry", "/entry"),
@@ -113,9 +114,18 @@ fn root_configurations_that_lead_out() {
         ("", "/proc/self/fd/4"),
     ] {
         image(&world, script, &[&format!("ENTRYPOINT [\"{entry}\"]")]);
+        // What an entry point like these finds is the static program itself, on a mount that nobody can write, as the
+        // container's user: it may refuse its arguments there, and can do nothing more.
         let done = world.brig(["run", "--rm", "evil", "version"]);
-        assert!(matches!(done.code, 126 | 127), "{entry}: {done:?}");
+        let refused = matches!(done.code, 126 | 127) || done.stderr.contains("unknown command");
+        assert!(refused && done.code != 0, "{entry}: {done:?}");
         assert_eq!(done.stdout, "", "{entry}");
+        let script = format!("for exe in /proc/[0-9]*/exe {entry}; do echo overwritten > $exe; done; exit 5");
+        world.brig(["run", "--rm", "--entrypoint", "/bin/sh", "evil", "-c", &script]).exits(5);
+        assert!(
+            std::fs::read(world.program()).expect("read the program") == program,
+            "{entry}: the program was changed"
+        );
     }
     // An image cannot make a container that no stop ends.
     image(&world, "", &["STOPSIGNAL 999"]);

@@ -152,7 +152,8 @@ mod tests {
             // thread in the moment of the clone, and the child would wait for it for ever.
             let this = std::env::current_exe().unwrap();
             let args = ["--exact", "spawn::tests::a_helper_hands_its_child_over", "--test-threads=1"];
-            let status = std::process::Command::new(this).args(args).env(ALONE, "1").current_dir("/").status();
+            let status =
+                std::process::Command::new(this).args(args).env(ALONE, "1").current_dir("/").status();
             assert!(status.unwrap().success());
             return;
         }
