@@ -15,7 +15,7 @@ declare -A WANTED=(
     [check]=""
     # Images for tests are made from Debian packages, never fetched ready-made.
     [test]="busybox:busybox-static mmdebstrap:mmdebstrap docker-registry:docker-registry nft:nftables ip:iproute2
-        newuidmap:uidmap curl:curl /etc/ssl/certs/ca-certificates.crt:ca-certificates"
+        newuidmap:uidmap pasta:passt curl:curl /etc/ssl/certs/ca-certificates.crt:ca-certificates"
     [demo]="busybox:busybox-static mmdebstrap:mmdebstrap docker-registry:docker-registry ip:iproute2 curl:curl"
     [bench]="busybox:busybox-static mmdebstrap:mmdebstrap docker-registry:docker-registry ip:iproute2 curl:curl
         dockerd:docker.io podman:podman runc:runc crun:crun iptables:iptables mkfs.ext4:e2fsprogs"
