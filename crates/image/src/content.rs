@@ -122,10 +122,16 @@ impl Store {
 
     /// Begins to bring in a blob whose digest is not known yet.
     pub(crate) fn ingest_unnamed(&self) -> Result<Ingest> {
-        let path = self.path("content/ingest").join(format!("new-{}", random_name()));
-        let file = open_ingest(&path).at("create", &path)?;
-        files::try_lock(&file, &path)?;
-        Ok(Ingest { path, file, hasher: Sha256::new(), length: 0 })
+        loop {
+            let path = self.path("content/ingest").join(format!("new-{}", random_name()));
+            let file = open_ingest(&path).at("create", &path)?;
+            // A sweep may have met the file before it was locked and taken it for a dead process's; then once more.
+            let locked = files::try_lock(&file, &path)?;
+            let ours = file.metadata().at("stat", &path)?;
+            if locked && std::fs::metadata(&path).is_ok_and(|named| named.ino() == ours.ino()) {
+                return Ok(Ingest { path, file, hasher: Sha256::new(), length: 0 });
+            }
+        }
     }
 }
 

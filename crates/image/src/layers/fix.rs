@@ -95,10 +95,13 @@ impl Store {
         layer: &OwnedFd,
         meta: &LayerMeta,
     ) -> Result<()> {
-        let temporary = self.path("layers/.tmp").join(format!("fix-{}", random_name()));
-        files::ensure_dir(&temporary, Mode::RWXU)?;
-        let lock = files::open_dir(&temporary).at("open", &temporary)?;
-        files::try_lock(&lock, &temporary)?;
+        let (temporary, _lock) = loop {
+            let temporary = self.path("layers/.tmp").join(format!("fix-{}", random_name()));
+            // A sweep may take it away before it is locked; then once more.
+            if let Some(lock) = super::lock_folder(&temporary, &|| false)? {
+                break (temporary, lock);
+            }
+        };
         let made = fill(&temporary, diff_id, lower, layer, meta).and_then(|()| {
             match rustix::fs::rename(&temporary, path) {
                 // Somebody else was quicker; theirs is the same.
