@@ -47,7 +47,9 @@ impl Engine {
         match (self.kind, command) {
             // Podman raises limits, which needs a capability that a machine may lack, and the limit on
             // processes, whose controller a hybrid tree does not have.
-            (Kind::Podman, "run" | "create") => &["--ulimit", "host", "--pids-limit", "0"],
+            (Kind::Podman, "run" | "create") => {
+                &["--ulimit", "host", "--pids-limit", "0", "--cgroup-parent", "/brig-bench"]
+            }
             (Kind::Podman, "pull") => &["--tls-verify=false"],
             // Without it Podman waits ten seconds for a SIGTERM that nobody hears.
             (Kind::Podman, "rm") => &["-t", "0"],
