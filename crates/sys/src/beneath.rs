@@ -96,7 +96,8 @@ impl Root {
     ///
     /// It is only a plan: who opens it does so beneath the root again, so that a link exchanged meanwhile stays inside, too.
     fn chase(&self, path: &Path) -> Result<PathBuf> {
-        let parts = |path: &Path| path.components().map(|part| part.as_os_str().to_owned()).rev().collect::<Vec<_>>();
+        let parts =
+            |path: &Path| path.components().map(|part| part.as_os_str().to_owned()).rev().collect::<Vec<_>>();
         let mut ahead = parts(path);
         let mut done = PathBuf::from("/");
         let mut links = 0;
@@ -142,7 +143,13 @@ impl AsFd for Root {
 }
 
 /// Calls `openat2`, again when a rename raced with it (`EAGAIN`).
-pub fn openat2(dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode, resolve: ResolveFlags) -> Result<OwnedFd> {
+pub fn openat2(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd> {
     for _ in 0..RACE_RETRIES {
         match rustix::fs::openat2(dir, path, flags, mode, resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -172,7 +179,10 @@ mod tests {
         let root = Root::open(&dir.join("root")).unwrap();
         assert!(root.resolve(Path::new("absolute")).is_ok());
         assert_eq!(root.resolve(Path::new("escape")).unwrap_err(), Errno::NOENT);
-        assert_eq!(root.open_no_links(Path::new("absolute"), OFlags::RDONLY, Mode::empty()).unwrap_err(), Errno::LOOP);
+        assert_eq!(
+            root.open_no_links(Path::new("absolute"), OFlags::RDONLY, Mode::empty()).unwrap_err(),
+            Errno::LOOP
+        );
         root.ensure_dir(Path::new("/a/../b/c"), mode()).unwrap();
         assert!(dir.join("root/b/c").is_dir());
         symlink("../../../out/../file", dir.join("root/etc/lost")).unwrap();

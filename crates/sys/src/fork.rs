@@ -12,7 +12,9 @@ pub fn fork() -> Result<Option<i32>> {
     // SAFETY: fork takes no argument; the caller has one thread (see above), so that the child's copy of this memory
     // holds no lock of a thread that is not there.
     match unsafe { libc::fork() } {
-        -1 => Err(Errno::from_raw_os_error(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EAGAIN))),
+        -1 => Err(Errno::from_raw_os_error(
+            std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EAGAIN),
+        )),
         0 => Ok(None),
         pid => Ok(Some(pid)),
     }

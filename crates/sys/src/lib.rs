@@ -5,17 +5,17 @@
 
 pub mod beneath;
 pub mod bpf;
-pub mod thread;
-pub mod netns;
-pub mod mount;
-pub mod process;
-pub mod sched;
-pub mod sigset;
-pub mod seccomp;
-pub mod netlink;
 pub mod detach;
 pub mod fork;
+pub mod mount;
+pub mod netlink;
+pub mod netns;
 pub mod pages;
 pub mod pidfd_info;
+pub mod process;
+pub mod sched;
+pub mod seccomp;
 pub mod signalfd;
+pub mod sigset;
+pub mod thread;
 pub mod xtables;

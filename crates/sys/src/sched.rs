@@ -64,7 +64,8 @@ pub fn ioprio_set(class: u16, level: u16) -> Result<()> {
 
 /// Sets the calling thread's NUMA memory policy: `mode` with its flags, `nodes` as a bit mask.
 pub fn set_mempolicy(mode: i32, nodes: &[u64]) -> Result<()> {
-    let (mask, bits) = if nodes.is_empty() { (std::ptr::null(), 0) } else { (nodes.as_ptr(), nodes.len() * 64 + 1) };
+    let (mask, bits) =
+        if nodes.is_empty() { (std::ptr::null(), 0) } else { (nodes.as_ptr(), nodes.len() * 64 + 1) };
     // SAFETY: the kernel reads `bits - 1` bits, which is the length of `nodes`, or nothing at all.
     check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) })
 }

@@ -46,7 +46,8 @@ impl Tables {
     /// Opens a socket in the thread's network namespace; needs `CAP_NET_RAW`, reading needs `CAP_NET_ADMIN`.
     pub fn open(ipv6: bool) -> Result<Self> {
         let family = if ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
-        let socket = rustix::net::socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::RAW))?;
+        let socket =
+            rustix::net::socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::RAW))?;
         Ok(Self { socket, level: if ipv6 { libc::IPPROTO_IPV6 } else { libc::IPPROTO_IP } })
     }
 
@@ -72,7 +73,13 @@ impl Tables {
         let mut length = libc::socklen_t::try_from(bytes.len()).map_err(|_| Errno::MSGSIZE)?;
         // SAFETY: `bytes` is writable for `length` bytes and outlives the call; `length` is our own variable.
         let answer = unsafe {
-            libc::getsockopt(self.socket.as_raw_fd(), self.level, option, bytes.as_mut_ptr().cast(), &raw mut length)
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                self.level,
+                option,
+                bytes.as_mut_ptr().cast(),
+                &raw mut length,
+            )
         };
         if answer == 0 {
             return Ok(());
