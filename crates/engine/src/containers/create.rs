@@ -7,7 +7,6 @@ use std::path::Path;
 use base::ContainerId;
 use docker_types::{ContainerSpec, names, validate};
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
 
 use super::{merge, mounts};
 use crate::Engine;
@@ -88,10 +87,13 @@ impl Engine {
             restart_count: 0,
             stopped_by_user: false,
         };
-        let _folder = self.make_folder(&row.id)?;
-        if let Err(error) = self.record(&mut row, given.as_deref()) {
+        // The row comes first: a folder of a create that is killed is found through it.
+        let recorded = self.record(&mut row, given.as_deref());
+        let made = recorded.and_then(|()| {
+            self.make_folder(&row.id).inspect_err(|_| drop(self.db().map(|db| db.remove_container(&row.id))))
+        });
+        if let Err(error) = made {
             // Undo in reverse; the volumes that were made anonymously are nobody's now.
-            let _ = fs::remove_dir_all(self.container_path(&row.id));
             for point in row.mounts.iter().filter(|point| point.anonymous) {
                 let _ = self.remove_volume(point.volume.as_deref().unwrap_or_default(), true);
             }
@@ -121,14 +123,15 @@ impl Engine {
         self.db()?.put_container(row)
     }
 
-    /// Makes the folder of a container. The lock on it, which goes when the returned file is closed, tells a prune that it
-    /// is about to get its row.
-    fn make_folder(&self, id: &ContainerId) -> Result<fs::File> {
+    /// Makes the folder of a recorded container, unless it is there.
+    pub(super) fn make_folder(&self, id: &ContainerId) -> Result<()> {
         let path = self.container_path(id);
-        fs::DirBuilder::new().mode(0o710).create(&path).at("make the folder", &path)?;
-        let folder = fs::File::open(&path).at("open", &path)?;
-        flock(&folder, FlockOperation::LockShared).at("lock", &path)?;
-        Ok(folder)
+        match fs::DirBuilder::new().mode(0o710).create(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(error).at("make the folder", &path)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Finds the image of a request, pulling as the policy says.

@@ -1,20 +1,15 @@
 //! `rm` and `container prune`.
 
 use std::fs;
-use std::time::Duration;
 
 use base::ContainerId;
 use monitor::Claim;
-use rustix::fs::{FlockOperation, flock};
 
 use super::stop::{KILL_PATIENCE, SIGKILL};
 use crate::Engine;
 use crate::db::ContainerRow;
 use crate::error::{Doing, Error, IoContext, Result};
 use crate::model::{Container, Status};
-
-/// From the making of a folder to its lock it takes microseconds.
-const NEW_FOLDER: Duration = Duration::from_millis(500);
 
 /// How `rm` goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,19 +110,15 @@ impl Engine {
         Ok(pruned)
     }
 
-    /// Removes what no row owns: folders of a `create` that was killed before it recorded, and what monitors and the runtime
-    /// keep of containers that are gone.
+    /// Removes what no row owns: what monitors, the runtime and half-finished removals keep of containers that are gone.
+    /// Nothing of a container is made before its row.
     pub(crate) fn sweep_folders(&self) -> Result<()> {
         let known: std::collections::HashSet<String> =
             self.db()?.containers()?.into_iter().map(|row| row.id.to_string()).collect();
         let data = self.roots().data.join("containers");
         for name in unknown_in(&data, &known)? {
-            let folder = data.join(name);
-            if is_nobodys(&folder) {
-                remove_folder(&folder)?;
-            }
+            remove_folder(&data.join(name))?;
         }
-        // Below the run root nothing is made before the row is there.
         let runtime = self.roots().run.join("runtime");
         for name in unknown_in(&runtime, &known)? {
             runtime::delete(&runtime, &name, true)
@@ -152,15 +143,6 @@ fn unknown_in(base: &std::path::Path, known: &std::collections::HashSet<String>)
         }
     }
     Ok(found)
-}
-
-/// A create that is at work right now has a folder before it has a row, and locks it.
-fn is_nobodys(path: &std::path::Path) -> bool {
-    let Ok(folder) = fs::File::open(path) else { return false };
-    let modified = folder.metadata().and_then(|meta| meta.modified()).ok();
-    let age = modified.and_then(|time| time.elapsed().ok());
-    age.is_some_and(|age| age > NEW_FOLDER)
-        && flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
 /// How often the removal of a folder is begun again that somebody put something into meanwhile: a command that waits for

@@ -45,7 +45,12 @@ pub struct Started {
 impl Engine {
     /// Starts a container, with a session on its streams when `attach` asks for one. Starting a running one does nothing.
     pub fn start(&self, name: &str, attach: Option<AttachOptions>) -> Result<Started> {
-        let id = self.row(name)?.id;
+        let found = self.row(name)?;
+        let id = found.id;
+        if found.status == Status::Created {
+            // A create that was killed may have recorded the container and made no folder.
+            self.make_folder(&id)?;
+        }
         let _lock = self.lock(&id)?;
         let row = self.row(id.as_str())?;
         if row.status == Status::Running {

@@ -331,7 +331,12 @@ fn candidates(name: &CStr, env: &[CString]) -> Vec<CString> {
 fn try_each(name: &CStr, paths: &[CString], vectors: &ExecVectors) -> Error {
     let shown = name.to_string_lossy().into_owned();
     let mut denied = None;
+    let own = rustix::fs::stat(c"/proc/self/exe").ok().map(|stat| (stat.st_dev, stat.st_ino));
     for path in paths {
+        // `/proc/self/exe` and its like lead to this very program: nobody can write it, but it is not the container's.
+        if own.is_some() && rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino)) == own {
+            return cannot(&shown, "it leads to the runtime's own program");
+        }
         match execve(path, vectors) {
             Errno::NOENT | Errno::NOTDIR if !exists(path) => {}
             Errno::NOENT => {
