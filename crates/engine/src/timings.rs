@@ -3,8 +3,11 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
+/// The beginning, and each phase with the time of its end since then.
+type Phases = (Instant, Vec<(&'static str, Duration)>);
+
 thread_local! {
-    static PHASES: RefCell<Option<(Instant, Vec<(&'static str, Duration)>)>> = const { RefCell::new(None) };
+    static PHASES: RefCell<Option<Phases>> = const { RefCell::new(None) };
 }
 
 /// Begins to measure; without this call [`mark`] does nothing.

@@ -29,10 +29,10 @@ pub(crate) enum Truth {
 impl Engine {
     /// Asks the kernel and the monitor's files.
     pub(crate) fn truth(&self, id: &ContainerId) -> Truth {
-        if let Ok(Some(state)) = StateRecord::load(&self.roots().container_run(id.as_str())) {
-            if state.is_alive() {
-                return Truth::Alive(state);
-            }
+        if let Ok(Some(state)) = StateRecord::load(&self.roots().container_run(id.as_str()))
+            && state.is_alive()
+        {
+            return Truth::Alive(state);
         }
         match ExitRecord::load(&self.container_path(id).join(EXIT_FILE)) {
             Ok(Some(exit)) => Truth::Ended(exit),
