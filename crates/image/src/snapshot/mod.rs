@@ -113,6 +113,14 @@ impl Store {
         let (path, trash) = (self.path("snapshots").join(key), self.path("snapshots/.trash").join(key));
         // The name in the trash is the snapshot's own, so that this finds what a removal left that was killed.
         files::remove_tree(&trash)?;
+        // And what a preparation left that was killed.
+        let unfinished = self.path("snapshots/.tmp");
+        for entry in std::fs::read_dir(&unfinished).at("list", &unfinished)? {
+            let name = entry.at("list", &unfinished)?.file_name();
+            if name.to_string_lossy().strip_prefix(key).is_some_and(|rest| rest.starts_with('-')) {
+                files::remove_tree(&unfinished.join(name))?;
+            }
+        }
         match rustix::fs::rename(&path, &trash) {
             Err(rustix::io::Errno::NOENT) => Ok(()),
             renamed => {

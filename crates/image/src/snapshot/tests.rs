@@ -160,8 +160,11 @@ fn root_many_layers_and_long_paths_are_mounted() {
 #[test]
 fn a_removal_that_was_killed_is_finished_by_the_next() {
     let store = TestStore::new();
-    let left = store.path("snapshots/.trash").join("box");
-    std::fs::create_dir_all(left.join("upper/folder")).unwrap();
+    let left = [store.path("snapshots/.trash").join("box"), store.path("snapshots/.tmp").join("box-1f")];
+    let other = store.path("snapshots/.tmp").join("boxes-1f");
+    for folder in left.iter().chain([&other]) {
+        std::fs::create_dir_all(folder.join("upper/folder")).unwrap();
+    }
     store.remove_snapshot("box").unwrap();
-    assert!(!left.exists());
+    assert!(left.iter().all(|folder| !folder.exists()) && other.exists());
 }
