@@ -61,11 +61,16 @@ impl Engine {
                 "volume option {option:?} is not supported yet: volumes are plain folders"
             )));
         }
-        let folder = self.volume_folder(&row.name);
-        make_folder(&folder, 0o711)?;
-        make_folder(&folder.join("_data"), 0o755)?;
+        // The row comes first, so that what a kill leaves is found through it; a start makes what is missing.
         self.db()?.put_volume(row)?;
-        Ok(())
+        self.make_volume_folders(&row.name)
+    }
+
+    /// Makes the folders of a recorded volume, unless they are there.
+    pub(crate) fn make_volume_folders(&self, name: &str) -> Result<()> {
+        let folder = self.volume_folder(name);
+        make_folder(&folder, 0o711)?;
+        make_folder(&folder.join("_data"), 0o755)
     }
 
     /// Folder of a volume; the contents are in `_data` below it.
@@ -174,18 +179,14 @@ impl Engine {
         folder_size(&volume.mountpoint)
     }
 
-    /// Removes folders below `volumes` that no row owns and that are empty: what a killed `volume create` left.
+    /// Removes folders below `volumes` that no row owns: what a killed removal left.
     pub(crate) fn sweep_volumes(&self) -> Result<()> {
         let base = self.roots().data.join("volumes");
         let known: std::collections::HashSet<String> =
             self.db()?.volumes()?.into_iter().map(|row| row.name).collect();
         for entry in fs::read_dir(&base).at("list", &base)? {
             let entry = entry.at("list", &base)?;
-            let age =
-                entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
-            if !known.contains(entry.file_name().to_string_lossy().as_ref())
-                && age.is_some_and(|age| age.as_secs() > 60)
-            {
+            if !known.contains(entry.file_name().to_string_lossy().as_ref()) {
                 remove_folder(&entry.path())?;
             }
         }

@@ -105,6 +105,7 @@ impl Engine {
         crate::timings::mark("snapshot");
         let root = Root::from_fd(rootfs.try_clone().at("duplicate the root file system of", &folder)?);
         let identity = self.identity(row, &root)?;
+        row.volumes().try_for_each(|name| self.make_volume_folders(name))?;
         let mut mounts: Vec<MountPoint> =
             row.mounts.iter().cloned().map(|point| self.with_source(point)).collect();
         copyup::fill_volumes(self, &mounts, &root)?;
