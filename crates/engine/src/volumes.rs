@@ -12,7 +12,7 @@ use sys::beneath::Root;
 
 use crate::Engine;
 use crate::containers::Pruned;
-use crate::containers::random_bytes;
+use crate::containers::{random_bytes, remove_folder};
 use crate::db::VolumeRow;
 use crate::error::{Error, IoContext, Result};
 use crate::model::{MountKind, MountPoint, Volume};
@@ -199,13 +199,6 @@ fn make_folder(path: &Path, mode: u32) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(error).at("make the folder", path)
         }
-        _ => Ok(()),
-    }
-}
-
-fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", path),
         _ => Ok(()),
     }
 }

@@ -46,6 +46,7 @@ pub use exec::{ExecSpec, ExecStarted};
 pub use logs::LogOptions;
 pub use monitor::log::Line;
 pub use monitor::{ExitRecord, Session, interact};
+pub(crate) use remove::remove_folder;
 pub use remove::{Pruned, RemoveOptions};
 pub use start::Started;
 pub use stop::WaitCondition;

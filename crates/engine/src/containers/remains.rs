@@ -10,10 +10,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::spec;
+use super::{remove_folder, spec};
 use crate::Engine;
 use crate::db::ContainerRow;
-use crate::error::{Doing, IoContext, Result};
+use crate::error::{Doing, Result};
 use crate::model::Status;
 
 /// How long killed processes may take to end.
@@ -36,10 +36,7 @@ impl Engine {
             .doing(|| format!("cannot remove what the runtime keeps of container {}", row.name))?;
         remove_groups(&spec::cgroups_path(&row.spec.host_config, row.id.as_str()));
         self.teardown_network(&row.id)?;
-        match fs::remove_dir_all(&run_dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &run_dir),
-            _ => Ok(()),
-        }
+        remove_folder(&run_dir)
     }
 
     /// Kills what still runs of a container of which nothing is known but its control group: somebody emptied the run root

@@ -149,7 +149,8 @@ fn unknown_in(base: &std::path::Path, known: &std::collections::HashSet<String>)
 /// the container's lock makes its file anew.
 const REMOVE_TRIES: u32 = 100;
 
-fn remove_folder(path: &std::path::Path) -> Result<()> {
+/// Removes a folder with everything in it; that it is not there is fine.
+pub(crate) fn remove_folder(path: &std::path::Path) -> Result<()> {
     use std::io::ErrorKind;
     let mut tries = REMOVE_TRIES;
     loop {
