@@ -1,0 +1,88 @@
+//! The files of a container that follow its network: `resolv.conf` and `hosts`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use docker_types::ContainerSpec;
+
+use super::Mode;
+use crate::Engine;
+use crate::error::{Error, IoContext, Result};
+use crate::model::Endpoint;
+use crate::rootless::{self, usermode};
+
+impl Engine {
+    /// The container's `resolv.conf`, and a warning when no name server is left.
+    pub(crate) fn resolv_conf(&self, spec: &ContainerSpec, mode: &Mode) -> Result<(String, Option<String>)> {
+        let host = read_or_empty("/etc/resolv.conf")?;
+        let upstream = std::fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
+        let servers = |list: &[String]| -> Result<Vec<IpAddr>> {
+            list.iter()
+                .map(|text| text.parse().map_err(|_| Error::Invalid(format!("{text} is not an ip address"))))
+                .collect()
+        };
+        let mut overrides = network::files::DnsOverrides {
+            servers: servers(&spec.host_config.dns)?,
+            search: spec.host_config.dns_search.clone(),
+            options: spec.host_config.dns_options.clone(),
+        };
+        if overrides.servers.is_empty() {
+            overrides.servers.clone_from(&self.config().network.dns);
+        }
+        if *mode == Mode::Host && overrides == network::files::DnsOverrides::default() {
+            return Ok((host, None));
+        }
+        let mut made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
+        if *mode == Mode::Pasta && made.warning.is_some() {
+            overrides.servers.push(IpAddr::V4(usermode::DNS));
+            made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
+        }
+        Ok((made.text, made.warning))
+    }
+
+    /// The container's `hosts`.
+    pub(crate) fn hosts(
+        &self,
+        spec: &ContainerSpec,
+        hostname: &str,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<String> {
+        let gateway = || -> Result<IpAddr> {
+            if rootless::is_rootless() {
+                return Err(Error::Unsupported(
+                    "host-gateway is not supported for a plain user's containers: they cannot reach the host's own ports"
+                        .to_owned(),
+                ));
+            }
+            let gateway = endpoint.and_then(|endpoint| endpoint.gateway4).map(IpAddr::V4);
+            Ok(gateway.or(self.bridge()?.gateway4.map(IpAddr::V4)).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+        };
+        let mut extra = Vec::new();
+        for text in spec.host_config.extra_hosts.iter().flatten() {
+            let (name, ip) = text
+                .split_once([':', '='])
+                .ok_or_else(|| Error::Invalid(format!("bad format for add-host: {text:?}")))?;
+            let ip = match ip {
+                docker_types::host::HOST_GATEWAY => gateway()?,
+                ip => ip
+                    .trim_matches(['[', ']'])
+                    .parse()
+                    .map_err(|_| Error::Invalid(format!("invalid IP address in add-host: {ip:?}")))?,
+            };
+            extra.push((name.to_owned(), ip));
+        }
+        let own: Vec<IpAddr> = endpoint
+            .into_iter()
+            .flat_map(|e| e.ip4.map(IpAddr::V4).into_iter().chain(e.ip6.map(IpAddr::V6)))
+            .collect();
+        Ok(network::files::hosts(hostname, Some(&spec.config.domainname), &own, &extra))
+    }
+}
+
+fn read_or_empty(path: &str) -> Result<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error).at("read", Path::new(path)),
+    }
+}
