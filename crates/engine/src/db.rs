@@ -23,8 +23,9 @@ pub(crate) use volumes::VolumeRow;
 
 /// How long a writer waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Version of the tables.
-const SCHEMA_VERSION: i64 = 1;
+/// What makes the tables of each version out of those of the version before; the version is the number of steps done.
+/// A step that was released never changes: what comes later is a new step at the end.
+const STEPS: &[&str] = &[SCHEMA];
 
 const SCHEMA: &str = "
 CREATE TABLE images (
@@ -91,29 +92,27 @@ impl Database {
             .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .sql("keep the journal at the end")?;
         let database = Self { connection };
-        let version = database.version()?;
-        if version > SCHEMA_VERSION {
-            return Err(Error::Format {
-                path: path.to_owned(),
-                found: version.to_string(),
-                known: SCHEMA_VERSION.unsigned_abs() as u32,
-            });
+        let (version, known) = (database.version()?, STEPS.len() as u32);
+        if version > known {
+            return Err(Error::Format { path: path.to_owned(), found: version.to_string(), known });
         }
         if version == 0 {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).at("protect", path)?;
+        }
+        if version < known {
             database.write("make the tables", |tx| {
-                let made: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-                if made == 0 {
-                    tx.execute_batch(SCHEMA)?;
-                    tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+                // Another process may have been faster.
+                let done: u32 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+                for step in STEPS.iter().skip(done as usize) {
+                    tx.execute_batch(step)?;
                 }
-                Ok(())
+                tx.pragma_update(None, "user_version", done.max(known))
             })?;
         }
         Ok(database)
     }
 
-    fn version(&self) -> Result<i64> {
+    fn version(&self) -> Result<u32> {
         self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).sql("read the version")
     }
 
@@ -185,4 +184,28 @@ fn nanos(stamp: jiff::Timestamp) -> i64 {
 
 fn stamp(nanos: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_lead_to_the_last_version_from_any() {
+        let folder = tempfile::tempdir().unwrap();
+        for from in 0..=STEPS.len() {
+            let path = folder.path().join(from.to_string());
+            let connection = Connection::open(&path).unwrap();
+            STEPS[..from].iter().for_each(|step| connection.execute_batch(step).unwrap());
+            connection.pragma_update(None, "user_version", from as u32).unwrap();
+            drop(connection);
+            assert_eq!(Database::open(&path).unwrap().version().unwrap(), STEPS.len() as u32);
+        }
+        let newer = folder.path().join("newer");
+        Connection::open(&newer)
+            .unwrap()
+            .pragma_update(None, "user_version", STEPS.len() as u32 + 1)
+            .unwrap();
+        assert!(matches!(Database::open(&newer), Err(Error::Format { .. })));
+    }
 }
