@@ -62,17 +62,37 @@ impl Engine {
         patience: Option<Duration>,
         claim: Claim,
     ) -> Result<()> {
-        let doing = || format!("cannot stop container {}", row.name);
         let mut client = self.client(row)?;
+        match self.end_by(&mut client, row, number, patience, claim) {
+            // Its monitor was at the end already, or was killed with it: what was wanted.
+            Err(Error::Part { .. }) if !self.state_of(row).status.is_alive() => {}
+            result => result?,
+        }
+        crate::timings::mark("ended");
+        self.cleanup(row.id.as_str(), false)?;
+        // The monitor only waits for this word; when it is gone there is nobody to tell.
+        let _ = client.cleaned();
+        Ok(())
+    }
+
+    fn end_by(
+        &self,
+        client: &mut Client,
+        row: &ContainerRow,
+        number: i32,
+        patience: Option<Duration>,
+        claim: Claim,
+    ) -> Result<()> {
+        let doing = || format!("cannot stop container {}", row.name);
         client.watch(claim).doing(doing)?;
         if row.paused {
             // A frozen process takes no signal; SIGKILL too waits for the thaw on cgroup v1.
             self.thaw(row)?;
         }
         client.signal(number).doing(doing)?;
-        if wait_for(&mut client, patience).doing(doing)?.is_none() {
+        if wait_for(client, patience).doing(doing)?.is_none() {
             client.signal(SIGKILL).doing(doing)?;
-            if wait_for(&mut client, Some(KILL_PATIENCE)).doing(doing)?.is_none() {
+            if wait_for(client, Some(KILL_PATIENCE)).doing(doing)?.is_none() {
                 return Err(Error::Unavailable(format!(
                     "cannot stop container {}: tried to kill it, but it did not end in {} s; a process of it waits in the kernel (see state D in ps)",
                     row.name,
@@ -80,10 +100,6 @@ impl Engine {
                 )));
             }
         }
-        crate::timings::mark("ended");
-        self.cleanup(row.id.as_str(), false)?;
-        // The monitor only waits for this word; when it is gone there is nobody to tell.
-        let _ = client.cleaned();
         Ok(())
     }
 
