@@ -42,7 +42,7 @@ pub(super) fn list(host: &HostConfig) -> Result<Vec<Value>> {
         if meta.is_dir() {
             walk(source, target, &mut found)?;
         } else {
-            let node = node(&meta, target);
+            let node = node(&meta, source, target);
             found.push(node.ok_or_else(|| {
                 Error::Invalid(format!(
                     "error gathering device information while adding custom device \"{}\": not a device node",
@@ -119,7 +119,7 @@ fn walk(folder: &Path, target: &Path, found: &mut Vec<Value>) -> Result<()> {
         let Ok(meta) = fs::symlink_metadata(&path) else { continue }; // It went away meanwhile.
         if meta.is_dir() {
             walk(&path, &inside, found)?;
-        } else if let Some(node) = node(&meta, &inside) {
+        } else if let Some(node) = node(&meta, &path, &inside) {
             found.push(node);
         }
         if found.len() > FOLDER_MAX {
@@ -129,14 +129,16 @@ fn walk(folder: &Path, target: &Path, found: &mut Vec<Value>) -> Result<()> {
     Ok(())
 }
 
-fn node(meta: &fs::Metadata, target: &Path) -> Option<Value> {
+/// A node in the words of the specification. Where nodes cannot be made, one under another name than the host's has a
+/// `source`: it is bound (see [`is_bound`]).
+fn node(meta: &fs::Metadata, source: &Path, target: &Path) -> Option<Value> {
     let kind = meta.file_type();
     let letter = match (kind.is_char_device(), kind.is_block_device()) {
         (true, _) => "c",
         (_, true) => "b",
         _ => return None,
     };
-    Some(json!({
+    let mut node = json!({
         "path": target.to_string_lossy(),
         "type": letter,
         "major": rustix::fs::major(meta.rdev()),
@@ -144,7 +146,16 @@ fn node(meta: &fs::Metadata, target: &Path) -> Option<Value> {
         "fileMode": meta.mode() & 0o777,
         "uid": meta.uid(),
         "gid": meta.gid(),
-    }))
+    });
+    if crate::rootless::is_rootless() && source != target {
+        node["source"] = json!(source.to_string_lossy());
+    }
+    Some(node)
+}
+
+/// Whether a device is bound from a file of the host with another name.
+pub(super) fn is_bound(node: &Value) -> bool {
+    node.get("source").is_some()
 }
 
 impl Engine {

@@ -6,6 +6,7 @@ use docker_types::security::{self, SecurityOption};
 use docker_types::{ContainerSpec, device};
 use serde_json::{Value, json};
 
+use super::devices;
 use super::user::Identity;
 use crate::error::{Error, Result};
 use crate::model::{MountKind, MountPoint};
@@ -260,6 +261,9 @@ fn mounts(input: &Resolved<'_>) -> Result<Vec<Value>> {
             .as_str()
             .is_none_or(|target| !covered(target) || target == "/proc" || target == "/dev")
     });
+    for node in input.devices.iter().filter(|node| devices::is_bound(node)) {
+        list.push(json!({ "destination": node["path"], "type": "bind", "source": node["source"], "options": ["bind", "rprivate", "nosuid", "noexec"] }));
+    }
     for point in input.mounts {
         if matches!(point.target.as_str(), "/proc" | "/dev")
             || point.target.starts_with("/proc/") && point.kind != MountKind::Bind
@@ -299,7 +303,7 @@ fn linux(input: &Resolved<'_>, security: &Security) -> Result<Value> {
         "namespaces": namespaces(input),
         "cgroupsPath": cgroups_path(host, input.id),
         "resources": resources(input)?,
-        "devices": input.devices,
+        "devices": input.devices.iter().filter(|node| !devices::is_bound(node)).collect::<Vec<_>>(),
     });
     let mut sysctl = host.sysctls.clone();
     let own_network = host.network_mode != "host" && !host.network_mode.starts_with("container:");
