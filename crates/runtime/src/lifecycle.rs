@@ -203,11 +203,31 @@ pub(crate) fn ps(state_root: &Path, id: &str) -> Result<Vec<i32>> {
         });
     }
     if record.cgroup.is_empty() {
-        return Ok(vec![record.pid]);
+        return Ok(members(record.pid));
     }
     group(&record)?
         .pids(true)
         .map_err(|error| part(&format!("list the processes of container {id:?}"), error))
+}
+
+/// The processes of a container without a group: those that are in a namespace of the init that is not the caller's.
+fn members(init: i32) -> Vec<i32> {
+    let namespace = |pid: &str, kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+    let of_init = ["pid", "mnt"].map(|kind| {
+        let theirs = namespace(&init.to_string(), kind);
+        (kind, theirs.filter(|theirs| namespace("self", kind).as_ref() != Some(theirs)))
+    });
+    let shares =
+        |pid: &str| of_init.iter().any(|(kind, theirs)| theirs.is_some() && namespace(pid, kind) == *theirs);
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let numbers = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && shares(name));
+    let mut list: Vec<i32> = numbers.filter_map(|name| name.parse().ok()).collect();
+    list.sort_unstable();
+    if list.is_empty() {
+        list.push(init);
+    }
+    list
 }
 
 /// Measures.

@@ -12,6 +12,7 @@ use monitor::Session;
 
 use super::truth::{Truth, run_result};
 use crate::Engine;
+use crate::config::CgroupSetting;
 use crate::db::{ContainerRow, RunResult};
 use crate::error::{Doing, Error, Result};
 use crate::model::Status;
@@ -75,6 +76,9 @@ impl Engine {
         let truth = self.truth(&row.id);
         if matches!(truth, Truth::Lost) {
             self.kill_lost(row);
+        } else if !row.spec.host_config.pid_mode.is_empty() && self.cgroups() == CgroupSetting::Disabled {
+            // Nothing else ends with the first process where it is not the first of a namespace.
+            self.kill_strays(row);
         }
         let result = run_result(&truth, &self.container_path(&row.id));
         let network = self.teardown_network(&row.id);

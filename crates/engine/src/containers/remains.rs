@@ -12,12 +12,15 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{remove_folder, spec};
 use crate::Engine;
+use crate::config::CgroupSetting;
 use crate::db::ContainerRow;
 use crate::error::{Doing, Result};
 use crate::model::Status;
 
 /// How long killed processes may take to end.
 const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+/// How often strays are looked for again: a process may fork while it is killed.
+const STRAY_ROUNDS: u32 = 20;
 /// How long the kernel may hold an empty control group.
 const GROUP_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -43,12 +46,31 @@ impl Engine {
     /// under it. Left alone it would keep an address and ports that are given to others.
     pub(super) fn kill_lost(&self, row: &ContainerRow) {
         let path = spec::cgroups_path(&row.spec.host_config, row.id.as_str());
+        if self.cgroups() == CgroupSetting::Disabled {
+            kill_monitors(&self.roots().container_run(row.id.as_str()));
+            self.kill_strays(row);
+            return;
+        }
         if groups(&path).next().is_none() {
             return;
         }
         kill_monitors(&self.roots().container_run(row.id.as_str()));
         groups(&path).for_each(|group| kill_members(&group));
         remove_groups(&path);
+    }
+
+    /// Kills what still runs on the root file system of a container that has no control group to find it by.
+    pub(super) fn kill_strays(&self, row: &ContainerRow) {
+        let upper = self.roots().data.join("snapshots").join(row.id.as_str()).join("upper");
+        let mark = format!("upperdir={}", upper.display());
+        for _ in 0..STRAY_ROUNDS {
+            let killed: Vec<OwnedFd> =
+                processes().filter_map(|pid| kill_if(pid, &|pid| stands_on(pid, &mark))).collect();
+            if killed.is_empty() {
+                return;
+            }
+            wait_for_end(&killed);
+        }
     }
 
     /// Does what [`Engine::clear_remains`] does unless somebody is at work on the container, and takes its addresses and
@@ -66,7 +88,8 @@ impl Engine {
             return Ok(());
         }
         self.clear_remains(&row)?;
-        match self.db()?.endpoints(&row.id)?.is_empty() {
+        // A plain user's container has ports and no address.
+        match self.db()?.endpoints(&row.id)?.is_empty() && self.db()?.ports(&row.id)?.is_empty() {
             true => Ok(()),
             false => self.teardown_network(&row.id),
         }
@@ -76,20 +99,33 @@ impl Engine {
 /// Kills the monitor of a run folder, its creator and an init that is not yet the user's program: all are this program
 /// with that folder among its arguments.
 fn kill_monitors(run_dir: &Path) {
-    let Ok(entries) = fs::read_dir("/proc") else { return };
-    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut killed = Vec::new();
-    for pid in numbers.filter_map(Pid::from_raw) {
-        if !is_monitor(pid, run_dir) {
-            continue;
-        }
-        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-        // The number may have been given to another before the descriptor was opened; afterwards it cannot be.
-        if is_monitor(pid, run_dir) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
-            killed.push(pidfd);
-        }
-    }
+    let killed: Vec<OwnedFd> =
+        processes().filter_map(|pid| kill_if(pid, &|pid| is_monitor(pid, run_dir))).collect();
     wait_for_end(&killed);
+}
+
+/// The processes that `/proc` shows.
+fn processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(Pid::from_raw)
+}
+
+/// Kills a process that is `wanted`; returns its descriptor.
+fn kill_if(pid: Pid, wanted: &dyn Fn(Pid) -> bool) -> Option<OwnedFd> {
+    if !wanted(pid) {
+        return None;
+    }
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // The number may have been given to another before the descriptor was opened; afterwards it cannot be.
+    (wanted(pid) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok()).then_some(pidfd)
+}
+
+/// Whether the root of a process is the overlay with the writable folder that `mark` names.
+fn stands_on(pid: Pid, mark: &str) -> bool {
+    let text = fs::read_to_string(format!("/proc/{}/mountinfo", pid.as_raw_nonzero())).unwrap_or_default();
+    let root = text.lines().find(|line| line.split(' ').nth(4) == Some("/"));
+    root.and_then(|line| line.rsplit(' ').next())
+        .is_some_and(|options| options.split(',').any(|option| option == mark))
 }
 
 fn is_monitor(pid: Pid, run_dir: &Path) -> bool {

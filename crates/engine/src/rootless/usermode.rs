@@ -90,8 +90,13 @@ pub(crate) fn stop(folder: &Path) -> Result<()> {
     // Mounted only when a start was killed half-way, and then only in that command's namespace.
     let _ = unmount(&file, UnmountFlags::DETACH);
     let recorded = fs::read_to_string(&pid_file).ok();
-    if let Some(pid) = recorded.and_then(|text| text.trim().parse().ok()).and_then(Pid::from_raw) {
-        end(pid, &file)?;
+    match recorded.and_then(|text| text.trim().parse().ok()).and_then(Pid::from_raw) {
+        Some(pid) => end(pid, &file)?,
+        // Killed before it wrote its number, or somebody emptied the run root.
+        None if file.exists() || !folder.exists() => {
+            processes().try_for_each(|pid| end(pid, &file))?;
+        }
+        None => return Ok(()),
     }
     for path in [&file, &pid_file] {
         match fs::remove_file(path) {
@@ -104,12 +109,24 @@ pub(crate) fn stop(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+fn processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(Pid::from_raw)
+}
+
 /// Kills process `pid` when it is the pasta that was started for `file`: a number may have been given to another since.
 fn end(pid: Pid, file: &Path) -> Result<()> {
+    let is_ours = || {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        words.next().is_some_and(|program| program.ends_with(PROGRAM.as_bytes()))
+            && words.any(|word| word == file.as_os_str().as_encoded_bytes())
+    };
+    if !is_ours() {
+        return Ok(());
+    }
     let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let is_ours = line.split(|byte| *byte == 0).any(|word| word == file.as_os_str().as_encoded_bytes());
-    if !is_ours {
+    if !is_ours() {
         return Ok(());
     }
     let fail = |errno: Errno| Error::System {
