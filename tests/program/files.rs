@@ -56,6 +56,7 @@ fn root_bind_mounts() {
     let folder = world.path("shared");
     std::fs::create_dir(&folder).expect("make a folder");
     std::fs::write(folder.join("in"), "from outside").expect("write");
+    world.own(&folder);
     let folder = folder.to_string_lossy().into_owned();
     let script = "cat /s/in; echo from inside > /s/out";
     assert_eq!(

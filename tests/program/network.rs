@@ -15,7 +15,7 @@ fn serve(world: &World, name: &str, options: &[&str], text: &str) {
 
 #[test]
 fn root_containers_on_the_bridge_reach_each_other_and_the_host() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's default network is no bridge") else { return };
     serve(&world, "web", &[], "from-web");
     let address = ip(&world, "web");
     let get = format!("wget -qO- http://{address}/");
@@ -29,7 +29,7 @@ fn root_containers_on_the_bridge_reach_each_other_and_the_host() {
 
 #[test]
 fn root_published_ports_answer_on_every_address() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's default network is no bridge") else { return };
     world.sh("ip link add out type bridge && ip addr add 192.0.2.10/24 dev out && ip link set out up").ok();
     serve(&world, "web", &["-p", "8080:80"], "published");
     for address in ["127.0.0.1", "192.0.2.10"] {
@@ -47,7 +47,7 @@ fn root_published_ports_answer_on_every_address() {
 
 #[test]
 fn root_a_port_published_on_loopback_is_for_loopback() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's default network is no bridge") else { return };
     world.sh("ip link add out type bridge && ip addr add 192.0.2.10/24 dev out && ip link set out up").ok();
     serve(&world, "web", &["-p", "127.0.0.1:8080:80"], "private");
     testkit::eventually("loopback", || {
@@ -120,7 +120,7 @@ fn root_no_network_and_the_hosts() {
 
 #[test]
 fn root_names_and_resolvers() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's default network is no bridge") else { return };
     let script = "cat /etc/hosts /etc/resolv.conf /etc/hostname";
     let text = world
         .brig([
@@ -153,7 +153,7 @@ fn root_names_and_resolvers() {
 
 #[test]
 fn root_chosen_addresses() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's default network is no bridge") else { return };
     let mac = world
         .brig([
             "run",
@@ -171,7 +171,7 @@ fn root_chosen_addresses() {
 
 #[test]
 fn root_concurrent_starts_have_addresses_of_their_own() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's default network is no bridge") else { return };
     let children: Vec<_> = (0..10)
         .map(|i| world.spawn(["run", "-d", "--name", &format!("c{i}"), "tiny", "sleep", "100"]))
         .collect();
@@ -188,7 +188,9 @@ fn root_concurrent_starts_have_addresses_of_their_own() {
 /// Another engine's firewall drops what is forwarded; Brig says so or makes its own traffic pass.
 #[test]
 fn root_a_policy_of_drop_is_not_silent() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's packets pass no rules of the host's") else {
+        return;
+    };
     if !testkit::needs::programs(&["nft"]) {
         return;
     }
@@ -231,7 +233,7 @@ fn root_a_policy_of_drop_is_not_silent() {
 
 #[test]
 fn root_addresses_that_cannot_be_had() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's default network is no bridge") else { return };
     let subnets =
         world.brig(["network", "inspect", "bridge", "-f", "{{range .IPAM.Config}}{{.Subnet}} {{end}}"]).ok();
     let prefix4 = subnets.split(".0/").next().expect("an IPv4 subnet").to_owned();

@@ -1,6 +1,6 @@
 //! The same by a plain user: no root, no daemon, a range of subordinate users.
 
-use testkit::World;
+use testkit::{World, eventually};
 
 use crate::PATIENT;
 
@@ -66,4 +66,45 @@ fn root_and_userns_the_host_is_out_of_reach_of_a_plain_user() {
             "0",
         ])
         .exits(1);
+}
+
+/// Without a control group a container's processes are known by its namespaces and by the root that they stand on.
+#[test]
+fn root_and_userns_processes_of_a_plain_user_are_found_without_a_group() {
+    let Some(world) = World::plain_user() else { return };
+    let script = "sleep 4711 & exec sleep 4712";
+    let run = |name: &str, more: &[&str]| {
+        let args = ["run", "-d", "--name", name, "--network", "none"].into_iter().chain(more.iter().copied());
+        world.brig(args.chain(["tiny", "sh", "-c", script])).ok();
+        let top = world.brig(["top", name]).ok();
+        assert!(top.contains("sleep 4711") && top.contains("sleep 4712"), "{name}: {top}");
+    };
+    run("own", &[]);
+    run("host", &["--pid", "host"]);
+    world.brig(["rm", "-f", "own", "host"]).ok();
+    // The second is no child of a process namespace that would have taken it along.
+    eventually("no process is left", || world.sh("ps -eo args").stdout.matches("sleep 47").count() == 0);
+}
+
+#[test]
+fn root_and_userns_a_device_of_a_plain_user_may_have_another_name() {
+    let Some(world) = World::plain_user() else { return };
+    let device = ["--device", "/dev/zero:/dev/mine"];
+    let done = world.brig(["run", "--rm", "--network", "none"].into_iter().chain(device).chain([
+        "tiny",
+        "sh",
+        "-c",
+        "stat -c %t:%T /dev/mine; dd if=/dev/mine bs=1 count=3 2>/dev/null | wc -c",
+    ]));
+    assert_eq!(done.ok(), "1:5\n3");
+}
+
+#[test]
+fn root_and_userns_nothing_of_a_plain_user_outlives_an_emptied_run_root() {
+    let Some(world) = World::plain_user() else { return };
+    world.brig(["run", "-d", "--name", "box", "--network", "none", "tiny", "sleep", "4711"]).ok();
+    world.sh(&format!("rm -rf {}/*", world.run_root().display())).ok();
+    world.brig(["rm", "-f", "box"]).ok();
+    eventually("no process is left", || world.sh("ps -eo args").stdout.matches("sleep 4711").count() == 0);
+    eventually("the monitor is gone", || world.brig_processes().is_empty());
 }

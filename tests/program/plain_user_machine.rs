@@ -4,19 +4,9 @@ use testkit::{World, eventually, needs};
 
 use crate::PATIENT;
 
-/// A way out for the sandbox, and the device that pasta needs, as other machines have it.
-const UPLINK: &str = "
-    ip link add up0 type veth peer name up1
-    ip addr add 192.0.2.2/24 dev up0
-    ip link set up0 up
-    ip link set up1 up
-    ip route add default via 192.0.2.1
-    mount -t tmpfs none /dev/net
-    mknod -m 666 /dev/net/tun c 10 200";
-
 fn with_uplink() -> Option<World> {
     let world = needs::programs(&["pasta", "curl"]).then(World::plain_user).flatten()?;
-    world.sh_as_root(UPLINK).ok();
+    world.give_uplink();
     Some(world)
 }
 

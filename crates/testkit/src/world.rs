@@ -22,6 +22,16 @@ const TIMEOUT_SECONDS: &str = "120";
 const PLAIN_UID: &str = "4242";
 const PLAIN_SUB: &str = "plain:500000:65536\n";
 
+/// The other end answers nothing, but there is a route.
+const UPLINK: &str = "
+    ip link add up0 type veth peer name up1
+    ip addr add 192.0.2.2/24 dev up0
+    ip link set up0 up
+    ip link set up1 up
+    ip route add default via 192.0.2.1
+    mount -t tmpfs none /dev/net
+    mknod -m 666 /dev/net/tun c 10 200";
+
 /// A machine of a test's own: namespaces, a data root, a run root, and the image `tiny`.
 ///
 /// Made by [`World::root`] or [`World::plain_user`]; dropping it removes all containers and then fails the test if anything is left.
@@ -36,10 +46,36 @@ pub struct World {
 impl World {
     /// Makes a world whose commands run as root; `None`, with SKIP said, when the test itself does not run as root.
     ///
+    /// With `BRIG_TEST_USER=plain` in the environment it is one of a plain user with a way out, so that the same tests run
+    /// as both. A test that only root can pass takes [`World::root_because`].
+    ///
     /// # Panics
     /// When the world cannot be made.
     #[track_caller]
     pub fn root() -> Option<Self> {
+        if plain_is_asked_for() {
+            let world = needs::programs(&["pasta"]).then(Self::plain_user).flatten()?;
+            world.give_uplink();
+            return Some(world);
+        }
+        Self::of_root()
+    }
+
+    /// Makes a world whose commands run as root, whatever `BRIG_TEST_USER` says: `why` tells what a plain user lacks.
+    ///
+    /// # Panics
+    /// When the world cannot be made.
+    #[track_caller]
+    pub fn root_because(why: &str) -> Option<Self> {
+        if plain_is_asked_for() {
+            eprintln!("SKIP for root only: {why}");
+            return None;
+        }
+        Self::of_root()
+    }
+
+    #[track_caller]
+    fn of_root() -> Option<Self> {
         let there = needs::root()
             && needs::programs(&["unshare", "nsenter", "ip", "setpriv"])
             && needs::file("/bin/busybox");
@@ -80,6 +116,31 @@ impl World {
         tiny::write_rootfs(&archive).expect("write the root file system of the tiny image");
         self.brig(["import", "--change", "CMD [\"/bin/sh\"]", &archive.to_string_lossy(), TINY]).ok();
         self
+    }
+
+    /// Gives the sandbox a way out, and the device that pasta needs, as other machines have it.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[track_caller]
+    pub fn give_uplink(&self) {
+        self.sh_as_root(UPLINK).ok();
+    }
+
+    /// Makes the world's user the owner of a file that the test made.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[track_caller]
+    pub fn own(&self, path: &Path) {
+        if self.plain {
+            give_to_plain(path).expect("give a file to the plain user");
+        }
+    }
+
+    /// Whether the world's commands run as a plain user.
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// Returns the path of `name` in the world's folder, which is there inside and outside.
@@ -291,6 +352,10 @@ impl Drop for World {
     }
 }
 
+fn plain_is_asked_for() -> bool {
+    env::var_os("BRIG_TEST_USER").is_some_and(|user| user == "plain")
+}
+
 #[track_caller]
 fn run(mut command: Command) -> Done {
     let line = render(&command);
@@ -331,10 +396,11 @@ fn write_users(etc: &Path) -> io::Result<()> {
 
 /// Makes the plain user the owner of the world's folders.
 fn give(folder: &Path) -> io::Result<()> {
+    give_to_plain(folder)?;
+    ["root", "run", "home"].iter().try_for_each(|name| give_to_plain(&folder.join(name)))
+}
+
+fn give_to_plain(path: &Path) -> io::Result<()> {
     let uid = PLAIN_UID.parse::<u32>().ok();
-    std::os::unix::fs::chown(folder, uid, uid)?;
-    for name in ["root", "run", "home"] {
-        std::os::unix::fs::chown(folder.join(name), uid, uid)?;
-    }
-    Ok(())
+    std::os::unix::fs::chown(path, uid, uid)
 }
