@@ -6,6 +6,7 @@
 
 mod command_line;
 mod crash;
+mod events;
 mod exec;
 mod files;
 mod hostile;

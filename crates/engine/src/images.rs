@@ -12,6 +12,7 @@ use registry::{Client, Credential, StoredCredentials};
 use crate::Engine;
 use crate::db::ImageRow;
 use crate::error::{Doing, Error, Result};
+use crate::events::{Event, Kind};
 use crate::model::Image;
 
 pub use image::{LayerEvent, Progress, SaveFormat};
@@ -112,6 +113,10 @@ impl Engine {
         };
         self.record_image(&stored, &names)?;
         drop(lease);
+        let event = Event::new(Kind::Image, "pull", reference.familiar());
+        self.record(&[
+            event.with("name", ImageRef { tag: None, digest: None, ..reference.clone() }.familiar())
+        ]);
         crate::timings::mark("fetched");
         Ok(Pulled { image: self.image(&stored.id.to_string())?, reference, digest, newer: known.is_none() })
     }
@@ -288,7 +293,10 @@ impl Engine {
                 "invalid target {target}: a tag cannot be made from a digest"
             )));
         }
-        self.db()?.put_image(&row, &[target]).map(|_| ())
+        let name = target.familiar().to_string();
+        self.db()?.put_image(&row, &[target])?;
+        self.record_image_event("tag", &row.id, &name);
+        Ok(())
     }
 
     /// Records what an archive brought; names that are no references are left out.
@@ -297,6 +305,8 @@ impl Engine {
         for LoadedImage { image, refs } in loaded {
             let names: Vec<ImageRef> = refs.iter().filter_map(|name| name.parse().ok()).collect();
             self.record_image(&image, &names)?;
+            let name = refs.first().map_or(image.id.as_str(), String::as_str);
+            self.record_image_event("load", &image.id, name);
             list.push((image.id, names));
         }
         Ok(list)

@@ -9,6 +9,7 @@ pub mod config;
 pub mod containers;
 mod db;
 pub mod error;
+pub mod events;
 pub mod images;
 pub mod model;
 pub mod networks;

@@ -67,6 +67,11 @@ impl Roots {
         self.run.join("containers").join(id)
     }
 
+    /// Folder of the record of events.
+    pub fn events(&self) -> PathBuf {
+        self.data.join("events")
+    }
+
     /// Makes both roots and their folders, and checks the format number.
     pub(crate) fn ensure(&self) -> Result<()> {
         if self.run.join("runtime").is_dir() && self.format()? == Some(FORMAT) {

@@ -15,6 +15,7 @@ use crate::containers::Pruned;
 use crate::containers::{random_bytes, remove_folder};
 use crate::db::VolumeRow;
 use crate::error::{Error, IoContext, Result};
+use crate::events::{Event, Kind};
 use crate::model::{MountKind, MountPoint, Volume};
 
 impl Engine {
@@ -62,8 +63,12 @@ impl Engine {
             )));
         }
         // The row comes first, so that what a kill leaves is found through it; a start makes what is missing.
-        self.db()?.put_volume(row)?;
-        self.make_volume_folders(&row.name)
+        let new = self.db()?.put_volume(row)?;
+        self.make_volume_folders(&row.name)?;
+        if new {
+            self.record(&[Event::new(Kind::Volume, "create", &row.name).with("driver", "local")]);
+        }
+        Ok(())
     }
 
     /// Makes the folders of a recorded volume, unless they are there.
@@ -151,7 +156,9 @@ impl Engine {
             return Err(Error::Conflict(format!("remove {name}: volume is in use - [{}]", users.join(", "))));
         }
         // The row is gone, so nobody can take the folder now; a crash here leaves it to the sweep.
-        remove_folder(&self.volume_folder(&row.name))
+        remove_folder(&self.volume_folder(&row.name))?;
+        self.record(&[Event::new(Kind::Volume, "destroy", &row.name).with("driver", "local")]);
+        Ok(())
     }
 
     /// Removes the volumes that no container uses and that `wanted` picks; named ones only with `all`.
@@ -171,6 +178,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
+        self.record(&[Event::new(Kind::Volume, "prune", "").with("reclaimed", pruned.bytes)]);
         Ok(pruned)
     }
 

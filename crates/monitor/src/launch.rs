@@ -54,6 +54,9 @@ pub struct Launch {
     pub cgroup: CgroupManager,
     /// Folder of compiled seccomp filters.
     pub seccomp_cache: Option<PathBuf>,
+    /// Folder of the record of events, `<root>/events`; `None` keeps no record.
+    #[serde(default)]
+    pub events: Option<PathBuf>,
     /// The program that the monitor and its clean-up are; `None` for this very one (`/proc/self/exe`).
     #[serde(default)]
     pub program: Option<PathBuf>,
@@ -193,6 +196,7 @@ mod tests {
             init: false,
             cgroup: CgroupManager::Systemd,
             seccomp_cache: None,
+            events: None,
             program: None,
         };
         launch.save().unwrap();

@@ -8,6 +8,7 @@
 //! * [`Client`] speaks with the one of a running container, [`ensure_monitor`] makes sure that there is one.
 //! * [`interact`] joins a [`Session`] with the terminal of the caller.
 //! * [`log`] writes and reads Docker's json-file format.
+//! * [`events`] records what happens and reads it back.
 //!
 //! It knows neither images nor networks: at the end of a container it runs one command for the clean-up.
 
@@ -16,6 +17,7 @@ mod clock;
 mod connection;
 pub mod creator;
 pub mod error;
+pub mod events;
 pub mod interact;
 pub mod launch;
 pub mod log;

@@ -55,6 +55,7 @@ impl Run for Args {
             tty: config.tty,
             detach_keys: self.detach_keys.as_deref(),
             sig_proxy: self.sig_proxy && !config.tty,
+            container: Some((&engine, &container.id)),
         };
         interactive::join(&mut session, joining, &|signal| run::proxy(&engine, container.id.as_str(), signal))
     }

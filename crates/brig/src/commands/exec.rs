@@ -88,6 +88,7 @@ impl Run for Args {
             tty: self.tty,
             detach_keys: self.detach_keys.as_deref(),
             sig_proxy: false,
+            container: None,
         };
         let code = interactive::join(&mut session, joining, &|_| {})?;
         engine::timings::mark("ended");

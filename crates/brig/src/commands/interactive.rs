@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use base::ContainerId;
+use engine::Engine;
 use engine::containers::interact::{self, DEFAULT_DETACH_KEYS, InteractOptions, Outcome};
 use engine::containers::{ExitRecord, Session};
 
@@ -20,6 +22,8 @@ pub(crate) struct Joining<'a> {
     pub(crate) detach_keys: Option<&'a str>,
     /// Hand signals on.
     pub(crate) sig_proxy: bool,
+    /// The container, whose record tells of a user who detaches; none for an exec session.
+    pub(crate) container: Option<(&'a Engine, &'a ContainerId)>,
 }
 
 /// Refuses `-t` with an input that is no terminal, before anything is made. Exit code 1 for every command, as in Docker.
@@ -68,6 +72,9 @@ pub(crate) fn join(session: &mut Session, joining: Joining<'_>, signal: &dyn Fn(
         Outcome::Exited(record) => Ok(exit_code(&record)),
         Outcome::ExecExited(code) => Ok(code_of(code)),
         Outcome::Detached => {
+            if let Some((engine, id)) = joining.container {
+                engine.record_detach(id);
+            }
             ui::note("read escape sequence");
             Ok(ExitCode::SUCCESS)
         }

@@ -8,6 +8,7 @@ mod completion;
 mod container_prune;
 mod create;
 mod each;
+mod events;
 mod exec;
 mod generate;
 mod history;
@@ -144,7 +145,7 @@ pub(crate) const GROUPS: &[Group] = &[
         about: "Manage networks",
         missing: &["connect", "create", "disconnect", "prune", "rm"],
     },
-    Group { name: "system", about: "Manage Brig", missing: &["events", "dial-stdio"] },
+    Group { name: "system", about: "Manage Brig", missing: &["dial-stdio"] },
     Group { name: "volume", about: "Manage volumes", missing: &["update"] },
 ];
 
@@ -160,7 +161,6 @@ pub(crate) const MISSING: &[&str] = &[
     "context",
     "cp",
     "diff",
-    "events",
     "export",
     "manifest",
     "node",
@@ -185,6 +185,7 @@ pub(crate) const SECTIONS: &[(&str, &[&str])] = &[
             "attach",
             "completion",
             "create",
+            "events",
             "history",
             "import",
             "inspect",
@@ -215,6 +216,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
     completion::ENTRY,
     container_prune::ENTRY,
     create::ENTRY,
+    events::ENTRY,
     exec::ENTRY,
     generate::ENTRY,
     history::ENTRY,

@@ -91,6 +91,7 @@ impl Run for Args {
             tty,
             detach_keys: self.detach_keys.as_deref(),
             sig_proxy: self.sig_proxy,
+            container: Some((&engine, &started.id)),
         };
         let code = interactive::join(&mut session, joining, &|signal| proxy(&engine, id, signal))?;
         engine::timings::mark("ended");

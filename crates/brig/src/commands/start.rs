@@ -79,6 +79,7 @@ impl Args {
             tty: config.tty,
             detach_keys: self.detach_keys.as_deref(),
             sig_proxy: !config.tty,
+            container: Some((engine, &started.id)),
         };
         let id = started.id.to_string();
         let code = interactive::join(&mut session, joining, &|signal| run::proxy(engine, &id, signal))?;

@@ -121,6 +121,33 @@ pub(crate) fn uses(format: Option<&str>, name: &str) -> bool {
     }
 }
 
+/// `--format` of what comes one by one: JSON lines, or a line for each by template.
+#[derive(Debug)]
+pub(crate) struct Stream(Option<Template>);
+
+impl Stream {
+    /// Reads the format; none means that the caller prints its own text.
+    pub(crate) fn parse(format: Option<&str>) -> Result<Option<Self>> {
+        match format.map(|text| text.trim_matches(' ')).filter(|text| !text.is_empty()) {
+            None => Ok(None),
+            Some("json" | "{{json .}}") => Ok(Some(Self(None))),
+            Some(text) => Ok(Some(Self(Some(parse(&unescape(text))?)))),
+        }
+    }
+
+    /// Renders one value.
+    pub(crate) fn line(&self, value: &impl serde::Serialize) -> Result<String> {
+        match &self.0 {
+            None => serde_json::to_string(value).context("cannot render the answer as JSON"),
+            Some(template) => {
+                let value = serde_json::to_value(value).context("cannot render the answer as JSON")?;
+                let shape = docker_types::template::Inspected;
+                template.render(&value, &shape).context("failed to execute template")
+            }
+        }
+    }
+}
+
 /// Renders the answers of `inspect`: an array of JSON, or a line for each by template.
 pub(crate) fn inspected(format: Option<&str>, values: &[Value]) -> Result<String> {
     match format.filter(|text| !text.is_empty()) {

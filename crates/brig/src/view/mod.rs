@@ -4,6 +4,7 @@
 
 pub(crate) mod containers;
 pub(crate) mod disk;
+pub(crate) mod events;
 pub(crate) mod format;
 #[cfg(test)]
 mod golden;

@@ -90,7 +90,8 @@ impl Shape for Struct {
 }
 
 /// Names of the fields of inspect's answers that hold maps.
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 17] = [
+    "Attributes",
     "Labels",
     "Ports",
     "Networks",

@@ -7,6 +7,7 @@ pub use monitor::AttachOptions;
 use crate::Engine;
 use crate::db::ContainerRow;
 use crate::error::{Doing, Error, Result};
+use crate::events::of_container;
 use crate::model::Status;
 
 impl Engine {
@@ -27,6 +28,7 @@ impl Engine {
             }
         }
         let client = self.client(&row)?;
+        self.record(&[of_container(&row.id, "attach")]);
         client.attach(options).doing(|| format!("cannot attach to container {}", row.name))
     }
 
@@ -36,6 +38,11 @@ impl Engine {
         self.client(&row)?
             .resize(columns, rows)
             .doing(|| format!("cannot resize the terminal of container {}", row.name))
+    }
+
+    /// Records that a client left a container that runs on.
+    pub fn record_detach(&self, id: &base::ContainerId) {
+        self.record(&[of_container(id, "detach")]);
     }
 
     /// Connects to the monitor of a running container; one that was killed is replaced first.

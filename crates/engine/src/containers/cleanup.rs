@@ -15,6 +15,7 @@ use crate::Engine;
 use crate::config::CgroupSetting;
 use crate::db::{ContainerRow, RunResult};
 use crate::error::{Doing, Error, Result};
+use crate::events;
 use crate::model::Status;
 
 /// First wait before a restart; it doubles each time, as in Docker.
@@ -85,6 +86,10 @@ impl Engine {
         let group = runtime::delete(&self.roots().run.join("runtime"), row.id.as_str(), true)
             .doing(|| format!("cannot remove what the runtime keeps of container {}", row.name));
         self.db()?.set_ended(&row.id, Status::Exited, &result)?;
+        let unseen = matches!(truth, Truth::Lost)
+            .then(|| events::of_container(&row.id, "die").with("exitCode", result.exit_code));
+        let list: Vec<_> = unseen.into_iter().chain(self.release_events(row)).collect();
+        self.record(&list);
         network.and(group)?;
         Ok(result)
     }

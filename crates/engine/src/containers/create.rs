@@ -12,6 +12,7 @@ use super::{merge, mounts};
 use crate::Engine;
 use crate::db::{ContainerRow, ImageRow, VolumeRow};
 use crate::error::{Error, IoContext, Result};
+use crate::events;
 use crate::images::{PullOptions, PullProgress};
 use crate::model::{MountKind, MountPoint, Status};
 
@@ -88,7 +89,7 @@ impl Engine {
             stopped_by_user: false,
         };
         // The row comes first: a folder of a create that is killed is found through it.
-        let recorded = self.record(&mut row, given.as_deref());
+        let recorded = self.record_row(&mut row, given.as_deref());
         let made = recorded.and_then(|()| {
             self.make_folder(&row.id).inspect_err(|_| drop(self.db().map(|db| db.remove_container(&row.id))))
         });
@@ -99,11 +100,12 @@ impl Engine {
             }
             return Err(error);
         }
+        self.record(&[events::of_container(&row.id, "create").about(events::object_of(&row))]);
         crate::timings::mark("recorded");
         Ok(Created { id: row.id, name: row.name, warnings })
     }
 
-    fn record(&self, row: &mut ContainerRow, given: Option<&str>) -> Result<()> {
+    fn record_row(&self, row: &mut ContainerRow, given: Option<&str>) -> Result<()> {
         if let Some(name) = given {
             row.name = names::check(name).map_err(|error| Error::Invalid(error.to_string()))?.to_owned();
             return self.db()?.put_container(row);

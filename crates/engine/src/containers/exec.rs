@@ -12,6 +12,7 @@ use super::spec::{Security, capabilities};
 use super::{merge, user};
 use crate::Engine;
 use crate::error::{Doing, Error, Result};
+use crate::events::of_container;
 use crate::model::Status;
 
 /// What to run.
@@ -115,8 +116,11 @@ impl Engine {
             stderr: exec.output && !exec.detach && !exec.tty,
             detach: exec.detach,
         };
-        let session = self
-            .client(&row)?
+        let client = self.client(&row)?;
+        let line = exec.argv.join(" ");
+        let event = |verb: &str| of_container(&row.id, format!("{verb}: {line}")).with("execID", &id);
+        self.record(&[event("exec_create"), event("exec_start")]);
+        let session = client
             .exec(&launch)
             .doing(|| format!("cannot run {:?} in container {}", exec.argv[0], row.name))?;
         crate::timings::mark("process started");

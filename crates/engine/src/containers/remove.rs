@@ -9,6 +9,7 @@ use super::stop::{KILL_PATIENCE, SIGKILL};
 use crate::Engine;
 use crate::db::ContainerRow;
 use crate::error::{Doing, Error, IoContext, Result};
+use crate::events::{self, Event, Kind};
 use crate::model::{Container, Status};
 
 /// How `rm` goes about it.
@@ -82,6 +83,7 @@ impl Engine {
         let folders = remove_folder(&run).and(remove_folder(&folder));
         snapshot.and(folders)?;
         let orphans = self.db()?.remove_container(&row.id)?;
+        self.record(&[events::of_container(&row.id, "destroy").about(events::object_of(row))]);
         for volume in orphans.iter().filter(|_| volumes) {
             self.remove_volume(volume, true)?;
         }
@@ -107,6 +109,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
+        self.record(&[Event::new(Kind::Container, "prune", "").with("reclaimed", pruned.bytes)]);
         Ok(pruned)
     }
 

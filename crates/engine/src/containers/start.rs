@@ -24,6 +24,7 @@ use crate::Engine;
 use crate::config::CgroupSetting;
 use crate::db::ContainerRow;
 use crate::error::{Doing, Error, IoContext, Result};
+use crate::events;
 use crate::model::{MountPoint, Status};
 use crate::networks::{Mode, Prepared};
 use crate::rootless;
@@ -150,9 +151,28 @@ impl Engine {
         self.db()?.set_running(&row.id, Timestamp::now())?;
         let owns_cleanup = attach.is_some_and(|options| options.claim_cleanup);
         let session = attach.map(|options| pending.attach(options)).transpose().doing(doing)?;
-        pending.start().doing(doing)?;
+        self.record_preparation(row, session.is_some());
+        pending.start().doing(doing).inspect_err(|_| self.record(&self.release_events(row)))?;
         crate::timings::mark("started");
         Ok(Started { id: row.id.clone(), session, warnings, owns_cleanup })
+    }
+
+    /// Records what was done before a start; the start itself the monitor records.
+    fn record_preparation(&self, row: &ContainerRow, attached: bool) {
+        let mut list = Vec::new();
+        if attached {
+            list.push(events::of_container(&row.id, "attach"));
+        }
+        list.extend(self.volume_events(row, "mount"));
+        list.extend(self.network_events(row, "connect"));
+        self.record(&list);
+    }
+
+    /// The events of what a run had and has not any more.
+    pub(super) fn release_events(&self, row: &ContainerRow) -> Vec<events::Event> {
+        let mut list = self.network_events(row, "disconnect");
+        list.extend(self.volume_events(row, "unmount"));
+        list
     }
 
     fn mount_rootfs(&self, row: &ContainerRow) -> Result<OwnedFd> {
@@ -306,6 +326,7 @@ impl Engine {
                 CgroupSetting::Disabled => CgroupManager::Disabled,
             },
             seccomp_cache: Some(self.roots().run.join("seccomp")),
+            events: Some(self.roots().events()),
             program: None,
         })
     }

@@ -8,6 +8,7 @@ use monitor::{Claim, Client, ExitRecord};
 use crate::Engine;
 use crate::db::ContainerRow;
 use crate::error::{Doing, Error, Result};
+use crate::events::{object_of, of_container};
 use crate::model::Status;
 
 /// Seconds from the stop signal to SIGKILL when nobody says.
@@ -51,7 +52,9 @@ impl Engine {
         }
         self.db()?.set_stopped_by_user(&row.id)?;
         let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
-        self.end(&row, number, patience, Claim::Yes)
+        self.end(&row, number, patience, Claim::Yes)?;
+        self.record(&[of_container(&row.id, "stop")]);
+        Ok(())
     }
 
     /// Sends `number`, waits as long as `patience` (none: for ever), then kills; cleans up itself, as it claims to.
@@ -89,9 +92,9 @@ impl Engine {
             // A frozen process takes no signal; SIGKILL too waits for the thaw on cgroup v1.
             self.thaw(row)?;
         }
-        client.signal(number).doing(doing)?;
+        self.signal(row, client, number).doing(doing)?;
         if wait_for(client, patience).doing(doing)?.is_none() {
-            client.signal(SIGKILL).doing(doing)?;
+            self.signal(row, client, SIGKILL).doing(doing)?;
             if wait_for(client, Some(KILL_PATIENCE)).doing(doing)?.is_none() {
                 return Err(Error::Unavailable(format!(
                     "cannot stop container {}: tried to kill it, but it did not end in {} s; a process of it waits in the kernel (see state D in ps)",
@@ -101,6 +104,12 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Sends a signal to the init; the record of it comes before what it does.
+    fn signal(&self, row: &ContainerRow, client: &mut Client, number: i32) -> monitor::Result<()> {
+        self.record(&[of_container(&row.id, "kill").with("signal", number)]);
+        client.signal(number)
     }
 
     /// Sends a signal to the init.
@@ -118,7 +127,7 @@ impl Engine {
             self.db()?.set_stopped_by_user(&row.id)?;
         }
         let mut client = self.client(&row)?;
-        client.signal(number).doing(|| format!("cannot kill container {}", row.name))?;
+        self.signal(&row, &mut client, number).doing(|| format!("cannot kill container {}", row.name))?;
         if number == SIGKILL {
             if row.paused {
                 self.thaw(&row)?;
@@ -134,7 +143,9 @@ impl Engine {
     pub fn restart(&self, name: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
         let id = self.row(name)?.id;
         self.stop(id.as_str(), signal, timeout)?;
-        self.start(id.as_str(), None).map(|_| ())
+        self.start(id.as_str(), None)?;
+        self.record(&[of_container(&id, "restart")]);
+        Ok(())
     }
 
     /// Freezes all processes of a container.
@@ -148,7 +159,9 @@ impl Engine {
         }
         runtime::pause(&self.roots().run.join("runtime"), row.id.as_str())
             .doing(|| format!("cannot pause container {}", row.name))?;
-        self.db()?.set_paused(&row.id, true)
+        self.db()?.set_paused(&row.id, true)?;
+        self.record(&[of_container(&row.id, "pause")]);
+        Ok(())
     }
 
     /// Thaws a paused container.
@@ -158,7 +171,9 @@ impl Engine {
         if self.state_of(&row).status != Status::Paused {
             return Err(Error::Conflict(format!("Container {name} is not paused")));
         }
-        self.thaw(&row)
+        self.thaw(&row)?;
+        self.record(&[of_container(&row.id, "unpause")]);
+        Ok(())
     }
 
     fn thaw(&self, row: &ContainerRow) -> Result<()> {
@@ -217,7 +232,12 @@ impl Engine {
                 "Renaming a container with the same name as its current name".to_owned(),
             ));
         }
-        self.db()?.rename_container(&row.id, new)
+        self.db()?.rename_container(&row.id, new)?;
+        let old = format!("/{}", row.name);
+        let renamed = ContainerRow { name: new.to_owned(), ..row };
+        let event = of_container(&renamed.id, "rename").with("oldName", old);
+        self.record(&[event.about(object_of(&renamed))]);
+        Ok(())
     }
 }
 

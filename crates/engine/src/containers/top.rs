@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::Engine;
 use crate::error::{Doing, Error, Result};
+use crate::events::of_container;
 
 /// A table of processes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,7 +33,9 @@ impl Engine {
             let why = String::from_utf8_lossy(&output.stderr);
             return Err(Error::Invalid(format!("error running ps: {}", why.trim())));
         }
-        pick(&String::from_utf8_lossy(&output.stdout), &pids)
+        let table = pick(&String::from_utf8_lossy(&output.stdout), &pids)?;
+        self.record(&[of_container(&row.id, "top")]);
+        Ok(table)
     }
 }
 

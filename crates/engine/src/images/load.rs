@@ -29,13 +29,27 @@ impl Engine {
     /// Writes images as one archive, each with the name it was asked for by (an id: with all its names).
     pub fn save(&self, names: &[String], format: SaveFormat, out: &mut dyn Write) -> Result<()> {
         let items = self.save_items(names)?;
-        self.store()?.save(&items, format, out).doing(|| format!("cannot save {}", names.join(", ")))
+        self.store()?.save(&items, format, out).doing(|| format!("cannot save {}", names.join(", ")))?;
+        self.record_saved(&items);
+        Ok(())
     }
 
     /// Writes images as an OCI layout folder.
     pub fn save_layout(&self, names: &[String], folder: &std::path::Path) -> Result<()> {
         let items = self.save_items(names)?;
-        self.store()?.save_layout(&items, folder).doing(|| format!("cannot save {}", names.join(", ")))
+        self.store()?.save_layout(&items, folder).doing(|| format!("cannot save {}", names.join(", ")))?;
+        self.record_saved(&items);
+        Ok(())
+    }
+
+    fn record_saved(&self, items: &[SaveItem]) {
+        for item in items {
+            let name = item
+                .refs
+                .first()
+                .map_or_else(|| item.image.id.to_string(), |name| name.familiar().to_string());
+            self.record_image_event("save", &item.image.id, &name);
+        }
     }
 
     fn save_items(&self, names: &[String]) -> Result<Vec<SaveItem>> {
@@ -83,6 +97,10 @@ impl Engine {
         let lease = self.store()?.lease().doing(doing)?;
         let stored = self.store()?.import(&lease, tar, &options, &FetchOptions::default()).doing(doing)?;
         self.record_image(&stored, &names)?;
+        self.record_image_event("import", &stored.id, stored.id.as_str());
+        for name in &names {
+            self.record_image_event("tag", &stored.id, &name.familiar());
+        }
         Ok(stored.id)
     }
 }

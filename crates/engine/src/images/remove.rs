@@ -9,6 +9,7 @@ use crate::Engine;
 use crate::containers::Pruned;
 use crate::db::ImageRow;
 use crate::error::{Doing, Error, Result};
+use crate::events::{Event, Kind};
 use crate::model::Image;
 
 /// One thing that a removal did.
@@ -64,14 +65,21 @@ impl Engine {
         }
         for name in taken {
             if self.db()?.remove_ref(&name)? {
+                self.record_image_event("untag", &row.id, &name.familiar());
                 done.push(RemovedImage::Untagged(name));
             }
         }
         if last && self.db()?.remove_image(&row.id)? {
+            self.record_image_event("delete", &row.id, row.id.as_str());
             done.push(RemovedImage::Deleted(row.id));
             self.sweep()?;
         }
         Ok(done)
+    }
+
+    /// Records what happened to an image that went by `name`.
+    pub(crate) fn record_image_event(&self, action: &str, id: &Digest, name: &str) {
+        self.record(&[Event::new(Kind::Image, action, id.as_str()).with("name", name)]);
     }
 
     fn names_of(&self, row: &ImageRow) -> Result<Vec<ImageRef>> {
@@ -91,14 +99,17 @@ impl Engine {
             }
             for name in image.tags.iter().chain(&image.digests) {
                 if self.db()?.remove_ref(name)? {
+                    self.record_image_event("untag", &image.id, &name.familiar());
                     removed.push(RemovedImage::Untagged(name.clone()));
                 }
             }
             if self.db()?.remove_image(&image.id)? {
+                self.record_image_event("delete", &image.id, image.id.as_str());
                 removed.push(RemovedImage::Deleted(image.id));
             }
         }
         let reclaimed = self.sweep()?;
+        self.record(&[Event::new(Kind::Image, "prune", "").with("reclaimed", reclaimed.bytes)]);
         let deleted = removed.iter().filter_map(|one| match one {
             RemovedImage::Deleted(id) => Some(id.to_string()),
             RemovedImage::Untagged(_) => None,

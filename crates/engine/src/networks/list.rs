@@ -12,16 +12,18 @@ use crate::model::Network;
 use crate::rootless;
 
 impl Engine {
+    /// The id of a network that every engine has.
+    pub(crate) fn network_id(&self, name: &str) -> String {
+        Digest::of(format!("{} {name}", self.roots().data.display()).as_bytes()).hex().to_owned()
+    }
+
     /// Returns the networks that every engine has.
     pub fn networks(&self) -> Result<Vec<Network>> {
         let made = std::fs::metadata(self.roots().data.join("version")).at("look at", &self.roots().data)?;
         let created =
             made.modified().ok().and_then(|time| jiff::Timestamp::try_from(time).ok()).unwrap_or_default();
-        let id = |name: &str| {
-            Digest::of(format!("{} {name}", self.roots().data.display()).as_bytes()).hex().to_owned()
-        };
         let plain = |name: &str, driver: &str| Network {
-            id: id(name),
+            id: self.network_id(name),
             name: name.to_owned(),
             driver: driver.to_owned(),
             created,

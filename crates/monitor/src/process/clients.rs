@@ -203,6 +203,10 @@ impl Monitor<'_> {
         };
         let process = target.and_then(|target| self.process(target));
         let resized = process.map(|process| process.endpoint.resize(columns, rows));
+        if let (Some(true), Some(Target::Init)) = (resized, target) {
+            let (height, width) = (rows.to_string(), columns.to_string());
+            self.record_event("resize", &[("height", &height), ("width", &width)]);
+        }
         // A session gets events only.
         if session.is_none()
             && let Some(peer) = self.peers.get_mut(number)

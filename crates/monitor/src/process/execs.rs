@@ -168,6 +168,9 @@ impl Monitor<'_> {
     pub(super) fn finish_exec(&mut self, number: u32, status: Status) {
         self.drain(Target::Exec(number));
         let code = status.exit_code();
+        if let Some(exec) = self.execs.get(number) {
+            self.record_event("exec_die", &[("execID", &exec.id), ("exitCode", &code.to_string())]);
+        }
         let client = self.execs.get(number).and_then(|exec| exec.client);
         if let Some(client) = client
             && let Some(peer) = self.peers.get_mut(client)

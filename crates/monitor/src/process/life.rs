@@ -247,6 +247,7 @@ impl Monitor<'_> {
     /// The init runs the program.
     fn on_started(&mut self) {
         self.phase = Phase::Running;
+        self.record_event("start", &[]);
         let record = StateRecord { start_time: 0, ..self.state_record() };
         let mut frame = Vec::new();
         wire::encode_json(Kind::Started, &record, &mut frame);
@@ -371,6 +372,7 @@ impl Monitor<'_> {
             let _ = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
         }
         self.lock = None;
+        self.record_end(&record, now);
         self.tell_end(&record);
         self.exit = Some(record);
         if !removed && !unsaved {

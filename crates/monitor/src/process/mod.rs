@@ -15,6 +15,7 @@
 
 mod clients;
 mod endpoint;
+mod events;
 mod execs;
 mod fork;
 mod life;

@@ -48,6 +48,7 @@ impl World {
             init: false,
             cgroup: CgroupManager::Disabled,
             seccomp_cache: None,
+            events: None,
             program: Some(env!("CARGO_BIN_EXE_monitor-plain").into()),
         };
         Self { root, launch }
