@@ -41,6 +41,17 @@ fn root_exec_needs_a_running_container() {
 }
 
 #[test]
+fn root_exec_as_nobody_known() {
+    let Some(world) = World::root() else { return };
+    world.brig(["run", "-d", "--name", "box", "tiny", "sleep", "100"]).ok();
+    world
+        .brig(["exec", "-u", "nobody-known", "box", "true"])
+        .refuses(126, &["unable to find user nobody-known"]);
+    world.brig(["exec", "-u", "0:no-group", "box", "true"]).refuses(126, &["unable to find group no-group"]);
+    world.brig(["run", "--rm", "-u", "nobody-known", "tiny", "true"]).refuses(125, &["unable to find user"]);
+}
+
+#[test]
 fn root_exec_shares_the_walls_of_the_container() {
     let Some(world) = World::root() else { return };
     world

@@ -84,9 +84,9 @@ pub(crate) fn report(ui: &Ui, error: &anyhow::Error, command: &str, codes: Codes
     }
 }
 
-/// A mechanism was at work: the process was to be started and could not be.
+/// The process was to be started and could not be: a mechanism was at work, or, as Docker has it, its user is unknown.
 fn is_start(error: &engine::Error) -> bool {
-    matches!(error, engine::Error::Part { .. })
+    matches!(error, engine::Error::Part { .. } | engine::Error::Account(_))
 }
 
 /// Renders an error and its causes on one line.

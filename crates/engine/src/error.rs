@@ -43,6 +43,9 @@ pub enum Error {
     /// The request is malformed.
     #[error("{0}")]
     Invalid(String),
+    /// Who a process in a running container is to be cannot be told.
+    #[error("{0}")]
+    Account(String),
     /// Brig or the machine lacks what this needs.
     #[error("{0}")]
     Unsupported(String),
@@ -134,7 +137,7 @@ impl Kinded for Error {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::NameTaken { .. } | Self::Conflict(_) | Self::PortTaken { .. } => ErrorKind::Conflict,
-            Self::Ambiguous { .. } | Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Ambiguous { .. } | Self::Invalid(_) | Self::Account(_) => ErrorKind::Invalid,
             Self::Unsupported(_) | Self::Format { .. } => ErrorKind::Unsupported,
             Self::Unavailable(_) => ErrorKind::Unavailable,
             Self::OpenRoot { .. } => ErrorKind::Denied,

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::guard::{Guard, stands};
+
 /// A SHA-256 content digest.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -53,7 +55,8 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let valid = text.strip_prefix("sha256:").is_some_and(|hex| {
-            hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            !stands(Guard::Digest)
+                || hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
         });
         if valid { Ok(Self(text.to_owned())) } else { Err(InvalidDigest { text: text.to_owned() }) }
     }
@@ -99,5 +102,17 @@ mod tests {
         {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
+    }
+
+    /// moby#44327, CVE-2024-3727: a digest becomes the name of a file and the path of a request.
+    #[test]
+    fn no_digest_leads_out_of_the_store() {
+        let store = std::path::Path::new("/store/blobs/sha256");
+        let leads_out = || {
+            let given: Digest = serde_json::from_str(r#""sha256:../../../etc/passwd""#).ok()?;
+            Some(store.join(given.hex()).components().any(|part| part == std::path::Component::ParentDir))
+        };
+        assert_eq!(leads_out(), None);
+        assert_eq!(crate::guard::without(Guard::Digest, leads_out), Some(true), "the test proves nothing");
     }
 }

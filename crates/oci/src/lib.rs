@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod digest;
+mod guard;
 pub mod manifest;
 pub mod platform;
 pub mod reference;

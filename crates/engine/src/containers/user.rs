@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags};
 use sys::beneath::Root;
 
+use self::guard::{Guard, stands};
 use crate::error::{Error, Result};
 
 /// The most that is read of `passwd` or `group`.
@@ -48,23 +49,64 @@ impl Accounts {
     }
 }
 
+/// The guards that a test can take away, to show that it fails without them.
+mod guard {
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Guard {
+        /// A number is never looked up as a name.
+        Numbers,
+        /// The primary group stands among the supplementary ones.
+        PrimaryGroup,
+        /// The files are opened beneath the image's root.
+        Beneath,
+        /// The files must be plain ones.
+        PlainFile,
+        /// No more than a bound is read.
+        Bound,
+    }
+
+    #[cfg(not(test))]
+    pub(super) const fn stands(_: Guard) -> bool {
+        true
+    }
+
+    #[cfg(test)]
+    thread_local!(pub(super) static AWAY: std::cell::Cell<Option<Guard>> = const { std::cell::Cell::new(None) });
+
+    #[cfg(test)]
+    pub(super) fn stands(guard: Guard) -> bool {
+        AWAY.get() != Some(guard)
+    }
+}
+
+fn open(root: &Root, path: &str) -> rustix::io::Result<std::os::fd::OwnedFd> {
+    let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    if !stands(Guard::PlainFile) {
+        flags.remove(OFlags::NONBLOCK);
+    }
+    match stands(Guard::Beneath) {
+        true => root.open_in(Path::new(path), flags, Mode::empty()),
+        false => rustix::fs::openat(root, path, flags, Mode::empty()),
+    }
+}
+
 fn read(root: &Root, path: &str) -> Result<String> {
     use rustix::io::Errno;
     let fail =
         |source: std::io::Error| Error::System { action: format!("read /{path} of the image"), source };
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let fd = match root.open_in(Path::new(path), flags, Mode::empty()) {
+    let fd = match open(root, path) {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
         Err(error) => return Err(fail(error.into())),
     };
     let stat = rustix::fs::fstat(&fd).map_err(|error| fail(error.into()))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile && stands(Guard::PlainFile) {
         return Err(Error::Invalid(format!("/{path} of the image is not a plain file")));
     }
     let mut bytes = Vec::new();
-    File::from(fd).take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > FILE_MAX {
+    let bound = if stands(Guard::Bound) { FILE_MAX } else { u64::MAX - 1 };
+    File::from(fd).take(bound + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > bound {
         return Err(Error::Invalid(format!("/{path} of the image is larger than {FILE_MAX} bytes")));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -83,7 +125,7 @@ pub(crate) fn resolve(user: &str, add: &[String], accounts: &Accounts) -> Result
     let (name, group) = user.split_once(':').map_or((user, None), |(name, group)| (name, Some(group)));
     let name = if name.is_empty() { "0" } else { name };
     let range = |text: &str| Error::Invalid(format!("uids and gids must be in range 0-2147483647: {text}"));
-    let (uid, entry) = match number(name) {
+    let (uid, entry) = match number(name).filter(|_| stands(Guard::Numbers)) {
         Some(id) => {
             let uid = id.map_err(|()| range(name))?;
             (uid, accounts.user_lines().find(|fields| fields[2].parse() == Ok(uid)))
@@ -119,7 +161,9 @@ pub(crate) fn resolve(user: &str, add: &[String], accounts: &Accounts) -> Result
     }
     groups.retain(|id| *id != gid || add.iter().any(|a| a.parse() == Ok(*id)));
     // The primary group stands in the list too: a group deny entry must not be dodged (CVE-2022-36109).
-    groups.insert(0, gid);
+    if stands(Guard::PrimaryGroup) {
+        groups.insert(0, gid);
+    }
     let mut seen = std::collections::BTreeSet::new();
     groups.retain(|id| seen.insert(*id));
     let home = entry
@@ -175,28 +219,70 @@ mod tests {
         }
     }
 
+    /// Shows that `guard` is what keeps a harm out.
+    fn proves(guard: Guard, harm: impl Fn() -> bool) {
+        assert!(!harm(), "harm was done with {guard:?}");
+        guard::AWAY.set(Some(guard));
+        let done = harm();
+        guard::AWAY.set(None);
+        assert!(done, "no harm is done without {guard:?}: the test proves nothing");
+    }
+
+    /// CVE-2016-3697, CVE-2026-46680: a line of the image's whose name is the number makes its user root.
+    #[test]
+    fn numbers_are_no_names() {
+        proves(Guard::Numbers, || resolve("1000", &[], &accounts()).is_ok_and(|identity| identity.uid == 0));
+    }
+
+    /// CVE-2022-36109: who gives a group up by `chgrp`-like calls must still have it, or a file that denies that group is open.
+    #[test]
+    fn the_primary_group_cannot_be_dodged() {
+        for user in ["me", "me:video", "4242"] {
+            proves(Guard::PrimaryGroup, || {
+                resolve(user, &[], &accounts()).is_ok_and(|identity| !identity.groups.contains(&identity.gid))
+            });
+        }
+    }
+
+    /// CVE-2026-47262, CVE-2024-9676: the files are none, are huge, or lead to the host.
     #[test]
     fn strange_account_files_are_bounded() {
-        let dir = std::env::temp_dir().join(format!("accounts-{}", std::process::id()));
-        std::fs::create_dir_all(dir.join("etc")).unwrap();
-        let root = Root::open(&dir).unwrap();
-        assert!(Accounts::load(&root).is_ok());
-        std::os::unix::fs::symlink("/dev/zero", dir.join("etc/passwd")).unwrap();
-        assert!(Accounts::load(&root).is_ok(), "the link does not leave the root");
-        std::fs::remove_file(dir.join("etc/passwd")).unwrap();
-        let sparse = File::create(dir.join("etc/passwd")).unwrap();
-        sparse.set_len(10 << 30).unwrap();
-        assert!(Accounts::load(&root).is_err());
-        std::fs::remove_file(dir.join("etc/passwd")).unwrap();
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            dir.join("etc/passwd"),
-            FileType::Fifo,
-            Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
-        assert!(Accounts::load(&root).is_err());
-        std::fs::remove_dir_all(&dir).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let passwd = dir.path().join("root/etc/passwd");
+        std::fs::create_dir_all(passwd.parent().unwrap()).unwrap();
+        let root = || Root::open(&dir.path().join("root")).unwrap();
+        assert!(Accounts::load(&root()).is_ok());
+        let host = dir.path().join("secret");
+        std::fs::write(&host, "root:x:0:0::/of-the-host:/bin/sh\n").unwrap();
+        std::os::unix::fs::symlink(&host, &passwd).unwrap();
+        proves(Guard::Beneath, || {
+            Accounts::load(&root()).is_ok_and(|accounts| accounts.passwd.contains("of-the-host"))
+        });
+        std::fs::remove_file(&passwd).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &passwd).unwrap();
+        assert!(Accounts::load(&root()).is_ok(), "the link does not leave the root");
+        std::fs::remove_file(&passwd).unwrap();
+        File::create(&passwd).unwrap().set_len(10 << 30).unwrap();
+        assert!(Accounts::load(&root()).is_err());
+        File::options().write(true).open(&passwd).unwrap().set_len(FILE_MAX * 4).unwrap();
+        proves(Guard::Bound, || {
+            Accounts::load(&root()).is_ok_and(|accounts| accounts.passwd.len() as u64 > FILE_MAX)
+        });
+        std::fs::remove_file(&passwd).unwrap();
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &passwd, FileType::Fifo, mode, 0).unwrap();
+        assert!(Accounts::load(&root()).is_err());
+        // Without the guard it waits for a writer; this one comes after a moment, so that the test ends.
+        let path = passwd.clone();
+        guard::AWAY.set(Some(Guard::PlainFile));
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            drop(File::options().write(true).open(path));
+        });
+        let begin = std::time::Instant::now();
+        let _ = Accounts::load(&root());
+        guard::AWAY.set(None);
+        writer.join().unwrap();
+        assert!(begin.elapsed().as_millis() >= 200, "it did not wait: the test proves nothing");
     }
 }

@@ -294,6 +294,10 @@ fn with_home(program: &Program) -> Vec<CString> {
 fn passwd_home(uid: u32) -> Option<String> {
     /// More than this is no list of users.
     const LIMIT: u64 = 1 << 20;
+    #[cfg(feature = "unguarded")]
+    if crate::unguard::off("passwd") {
+        return home_of(&crate::unguard::careless::read("/etc/passwd")?, uid);
+    }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open("/etc/passwd", flags, Mode::empty()).ok()?;
     let stat = rustix::fs::fstat(&file).ok()?;

@@ -74,6 +74,10 @@ fn ask_for_bind(channel: &Channel, index: usize) -> Result<Bind> {
 
 /// Opens the place of a mount beneath the root and makes it where it is missing.
 pub(super) fn target(root: &Root, path: &Path, is_dir: bool) -> rustix::io::Result<OwnedFd> {
+    #[cfg(feature = "unguarded")]
+    if crate::unguard::off("beneath") {
+        return crate::unguard::careless::target(root, path, is_dir);
+    }
     if is_dir { root.ensure_dir(path, DIR_MODE) } else { root.ensure_file(path, FILE_MODE, DIR_MODE) }
 }
 

@@ -143,6 +143,21 @@ impl World {
         self.brig(&["run", &id])
     }
 
+    /// Runs a spec in the foreground with the guards `off` switched off; a hang is ended after ten seconds.
+    pub(crate) fn run_without(&self, spec: &Value, off: &str) -> Done {
+        self.write(spec);
+        let id = self.id();
+        let runtime = self.command(&["run", &id]);
+        let mut command = Command::new("timeout");
+        command.args(["-s", "KILL", "10"]).arg(runtime.get_program()).args(runtime.get_args());
+        command.current_dir(self.bundle()).stdin(Stdio::null()).env("BRIG_UNGUARD", off);
+        // Files: what hangs would hold a pipe open.
+        let status = command.stdout(self.file("out")).stderr(self.file("err")).status().unwrap();
+        let _ = self.command(&["delete", "-f", &id]).stderr(Stdio::null()).status();
+        let text = |name: &str| std::fs::read_to_string(self.path().join(name)).unwrap_or_default();
+        Done { code: status.code().unwrap_or(-1), out: text("out"), err: text("err") }
+    }
+
     /// Starts a spec that stays, and returns its name.
     pub(crate) fn start(&self, spec: &Value) -> String {
         self.write(spec);
@@ -177,6 +192,19 @@ impl Drop for World {
     }
 }
 
+/// Shows that it is the guards `switches` that keep a harm out. `harm` tries with the guards named in its argument switched
+/// off, and says whether harm was done.
+#[track_caller]
+pub(crate) fn proves(switches: &str, mut harm: impl FnMut(&str) -> bool) {
+    assert!(!harm(""), "harm was done with all guards on");
+    assert!(harm(switches), "no harm is done without {switches:?}: the test proves nothing");
+}
+
+/// How often a race is tried: `BRIG_TEST_RACES`, or a few times.
+pub(crate) fn races() -> usize {
+    std::env::var("BRIG_TEST_RACES").ok().and_then(|text| text.parse().ok()).unwrap_or(40)
+}
+
 /// Adds capabilities to a spec.
 pub(crate) fn add_caps(spec: &mut Value, caps: &[&str]) {
     for set in ["bounding", "permitted", "effective"] {
@@ -209,6 +237,11 @@ impl Done {
     pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Returns whether it had to be killed.
+    pub(crate) fn hung(&self) -> bool {
+        matches!(self.code, -1 | 137)
     }
 
     /// Asserts that it succeeded and returns what it printed.

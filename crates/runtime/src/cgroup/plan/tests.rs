@@ -47,7 +47,7 @@ fn limits_become_writes() {
             &["!memory.kernel", "!memory.kernelTCP"]),
         (r#"{"pids":{"limit":100}}"#, &["pids.max=100"], &["pids.max=100"]),
         (r#"{"pids":{"limit":-1}}"#, &["pids.max=max"], &["pids.max=max"]),
-        (r#"{"pids":{"limit":0}}"#, &["pids.max=1"], &["pids.max=1"]),
+        (r#"{"pids":{"limit":0}}"#, &["pids.max=max"], &["pids.max=max"]),
         (r#"{"blockIO":{"weight":100,"leafWeight":10}}"#,
             &["blkio.bfq.weight=100", "blkio.leaf_weight=10"], &["io.bfq.weight=100", "!blockIO.leafWeight"]),
         (r#"{"blockIO":{"weightDevice":[{"major":8,"minor":1,"weight":20}]}}"#,

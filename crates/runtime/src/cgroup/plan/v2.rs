@@ -46,13 +46,10 @@ pub(super) fn plan(resources: &LinuxResources) -> Result<Plan, Error> {
     Ok(plan)
 }
 
-/// Returns the text of `pids.max` on either version. Zero, a limit that nothing can live under, is 1 as with runc and systemd.
+/// Returns the text of `pids.max` on either version. Zero, a limit that nothing can live under, is none, as the OCI
+/// conformance tests and Docker have it.
 pub(super) fn pids_max(limit: i64) -> String {
-    match limit {
-        ..0 => "max".to_owned(),
-        0 => "1".to_owned(),
-        limit => limit.to_string(),
-    }
+    if limit <= 0 { "max".to_owned() } else { limit.to_string() }
 }
 
 /// Plans `rdma.max`, which is the same on both versions.

@@ -48,7 +48,7 @@ pub(super) fn properties(
         }
     }
     if let Some(pids) = resources.pids() {
-        let most = if pids.limit() < 0 { u64::MAX } else { pids.limit().unsigned_abs().max(1) };
+        let most = if pids.limit() <= 0 { u64::MAX } else { pids.limit().unsigned_abs() };
         properties.push(("TasksMax", Value::U64(most)));
     }
     if let Some(rules) = rules {
