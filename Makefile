@@ -13,11 +13,12 @@ DATADIR ?= $(PREFIX)/share
 # C parts of dependencies (SQLite, zstd, ring's assembler) are built against musl, too.
 export CC_$(subst -,_,$(TARGET)) := musl-gcc
 
-.PHONY: help build demo test test-stack bench install uninstall check fmt clean
+.PHONY: help build demo test test-stack faults bench install uninstall check fmt clean
 
 help:
 	@echo 'make demo      a container from a real image: pulled, run, limited, on a network, gone again'
 	@echo 'make test      every test; the last line says how many passed, failed and were skipped'
+	@echo 'make faults    kills the program, and fails its system calls, at every step; the log is target/faults/log.txt'
 	@echo 'make bench     Brig beside the engines of this machine; the table goes to benches/results.md'
 	@echo 'make install   the program, its man pages and completions (PREFIX=$(PREFIX), DESTDIR=$(DESTDIR))'
 	@echo 'make check     formatting, lints, the rules of the tree, documentation, licences'
@@ -38,6 +39,10 @@ test:
 test-stack: build
 	@scripts/deps.sh test
 	BRIG=$(BRIG) tests/shell/stack.sh
+
+faults:
+	@scripts/deps.sh build test
+	cargo xtask faults $(FAULTS_ARGS)
 
 bench: build
 	@scripts/deps.sh bench

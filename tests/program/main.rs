@@ -9,7 +9,6 @@ mod crash;
 mod events;
 mod exec;
 mod files;
-mod health;
 mod hostile;
 mod images;
 mod isolation;

@@ -1,9 +1,10 @@
-//! Chores of the repository, one word each: `cargo xtask check | tidy | test`.
+//! Chores of the repository, one word each: `cargo xtask check | faults | tidy | test`.
 //!
 //! A chore says what it does before it does it and ends with a non-zero status when anything is wrong. None of
 //! them changes the machine; what they need installed is the business of `scripts/deps.sh`.
 
 mod check;
+mod faults;
 mod test;
 mod tidy;
 
@@ -14,6 +15,7 @@ const USAGE: &str = "\
 usage: cargo xtask CHORE
 
   check   formatting, clippy, tidy, documentation, licences and advisories
+  faults  the program killed, and its system calls made to fail, at every step (--help lists what can be chosen)
   tidy    the rules of this repository that no other tool knows
   test    every test, summed up in one last line (arguments go to `cargo test`)";
 
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let root = repository();
     let result = match chore.as_str() {
         "check" => check::run(&root),
+        "faults" => faults::run(&root, &rest),
         "tidy" => tidy::run(&root),
         "test" => test::run(&root, &rest),
         _ => {

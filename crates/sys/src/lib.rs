@@ -18,4 +18,5 @@ pub mod seccomp;
 pub mod signalfd;
 pub mod sigset;
 pub mod thread;
+pub mod trace;
 pub mod xtables;

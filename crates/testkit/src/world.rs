@@ -16,7 +16,7 @@ use crate::{Done, eventually, leftovers, needs, tiny};
 pub const TINY: &str = "tiny";
 
 /// No command of a test takes longer on a machine that is merely busy.
-const TIMEOUT_SECONDS: &str = "120";
+const TIMEOUT_SECONDS: u32 = 120;
 
 /// The user that stands for a plain one: number, and the range of subordinate numbers.
 const PLAIN_UID: &str = "4242";
@@ -41,6 +41,7 @@ pub struct World {
     sandbox: Option<Sandbox>,
     plain: bool,
     brig: PathBuf,
+    timeout: String,
 }
 
 impl World {
@@ -108,7 +109,7 @@ impl World {
             give(folder.path())?;
         }
         let sandbox = Some(Sandbox::start(&etc)?);
-        Ok(Self { folder, sandbox, plain, brig })
+        Ok(Self { folder, sandbox, plain, brig, timeout: TIMEOUT_SECONDS.to_string() })
     }
 
     fn with_tiny(self) -> Self {
@@ -143,6 +144,16 @@ impl World {
         self.plain
     }
 
+    /// Has every command end after `seconds`.
+    pub fn set_timeout(&mut self, seconds: u32) {
+        self.timeout = seconds.to_string();
+    }
+
+    /// The first process of the world's namespaces, as a number of the machine.
+    pub fn first_process(&self) -> u32 {
+        self.sandbox.as_ref().map_or(0, |sandbox| sandbox.init)
+    }
+
     /// Returns the path of `name` in the world's folder, which is there inside and outside.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -173,7 +184,7 @@ impl World {
                 ["setpriv", "--reuid", PLAIN_UID, "--regid", PLAIN_UID, "--clear-groups"].map(str::to_owned),
             );
         }
-        line.extend(["timeout", "--foreground", "-k", "5", TIMEOUT_SECONDS].map(str::to_owned));
+        line.extend(["timeout", "--foreground", "-k", "5", &self.timeout].map(str::to_owned));
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).arg(program.as_ref()).current_dir(self.folder.path()).env_clear();
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -247,7 +258,7 @@ impl World {
     pub fn sh_as_root(&self, script: &str) -> Done {
         let line = self.sandbox.as_ref().map(Sandbox::enter).unwrap_or_default();
         let mut command = Command::new(&line[0]);
-        command.args(&line[1..]).args(["timeout", TIMEOUT_SECONDS, "sh", "-euc", script]).current_dir("/");
+        command.args(&line[1..]).args(["timeout", &self.timeout, "sh", "-euc", script]).current_dir("/");
         run(command)
     }
 
@@ -366,7 +377,9 @@ fn run(mut command: Command) -> Done {
 /// Renders the part of the command line that a reader wants to see.
 fn render(command: &Command) -> String {
     let args: Vec<String> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let start = args.iter().position(|arg| arg == TIMEOUT_SECONDS).map_or(0, |at| at + 1);
+    let is_limit = |pair: &[String]| pair[0] != "-k" && pair[1].parse::<u32>().is_ok();
+    let timeout = args.iter().position(|arg| arg == "timeout").unwrap_or(0);
+    let start = args[timeout..].windows(2).position(is_limit).map_or(0, |at| timeout + at + 2);
     args[start..].join(" ")
 }
 

@@ -43,7 +43,7 @@ fn cargo(root: &Path, target: &str, verb: &str) -> Command {
     command
 }
 
-fn target_folder(root: &Path) -> PathBuf {
+pub(crate) fn target_folder(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
 

@@ -29,6 +29,8 @@ enum Layer {
     Testkit,
     /// Beside the others: whole-program tests, benchmarks.
     Outside,
+    /// Beside the others: the fault harness, which watches the built program from outside.
+    Faults,
     /// Beside the others: chores.
     Chores,
 }
@@ -50,6 +52,7 @@ fn layer(name: &str) -> Option<Layer> {
         "engine" => Layer::UseCases,
         "brig" | "docker-api" | "compose" | "system" | "cri" | "dashboard" => Layer::Door,
         "testkit" => Layer::Testkit,
+        "faults" => Layer::Faults,
         "tests" | "benches" => Layer::Outside,
         "xtask" => Layer::Chores,
         _ if name.starts_with("kube-") => Layer::Door,
@@ -63,7 +66,7 @@ fn allowed(from: &str, to: &str, dev: bool) -> bool {
         return false;
     };
     match above {
-        _ if below == Layer::Testkit => dev || above == Layer::Outside,
+        _ if below == Layer::Testkit => dev || matches!(above, Layer::Outside | Layer::Faults),
         Layer::Words => below == Layer::Words,
         Layer::Kernel | Layer::Isolation | Layer::Mechanism | Layer::UseCases => below < above,
         Layer::Door => match below {
@@ -71,7 +74,7 @@ fn allowed(from: &str, to: &str, dev: bool) -> bool {
             Layer::Door => from == "brig",
             _ => from == "brig" && ROLES.contains(&to),
         },
-        Layer::Testkit => below <= Layer::Kernel,
+        Layer::Testkit | Layer::Faults => below <= Layer::Kernel,
         Layer::Outside => below == Layer::Words,
         Layer::Chores => false,
     }

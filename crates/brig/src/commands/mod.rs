@@ -11,7 +11,6 @@ mod each;
 mod events;
 mod exec;
 mod generate;
-mod health_changed;
 mod history;
 mod image_inspect;
 mod image_prune;
@@ -220,7 +219,6 @@ pub(crate) static ENTRIES: &[Entry] = &[
     events::ENTRY,
     exec::ENTRY,
     generate::ENTRY,
-    health_changed::ENTRY,
     history::ENTRY,
     image_inspect::ENTRY,
     image_prune::ENTRY,

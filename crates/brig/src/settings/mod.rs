@@ -2,7 +2,6 @@
 
 pub(crate) mod container;
 pub(crate) mod flags;
-mod health;
 mod networks;
 pub(crate) mod process;
 

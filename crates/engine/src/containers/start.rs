@@ -13,7 +13,7 @@ use std::path::Path;
 
 use base::{ContainerId, ErrorKind, Kinded};
 use jiff::Timestamp;
-use monitor::{AttachOptions, CgroupManager, HealthCheck, Launch, LaunchFds, LogSpec, Session, StdinMode};
+use monitor::{AttachOptions, CgroupManager, Launch, LaunchFds, LogSpec, Session, StdinMode};
 use sys::beneath::Root;
 
 use super::spec::{self, Resolved};
@@ -115,7 +115,7 @@ impl Engine {
         crate::timings::mark("user, volumes");
         let prepared = self.prepare_network(row, &mode)?;
         crate::timings::mark("address");
-        let (mut warnings, health) = self.write_bundle(row, &mode, &identity, &mounts, &prepared)?;
+        let mut warnings = self.write_bundle(row, &mode, &identity, &mounts, &prepared)?;
         crate::timings::mark("bundle");
         match fs::remove_file(folder.join(EXIT_FILE)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -129,7 +129,7 @@ impl Engine {
             .map(OwnedFd::try_clone)
             .transpose()
             .at("duplicate the network of", &folder)?;
-        let launch = Launch { health, ..self.launch(row)? };
+        let launch = self.launch(row)?;
         let fds = LaunchFds { rootfs: Some(rootfs), netns };
         let doing = || format!("cannot start container {}", row.name);
         let mut pending = monitor::spawn(&launch, fds).doing(doing)?;
@@ -194,8 +194,7 @@ impl Engine {
         Ok(identity)
     }
 
-    /// Writes `hosts`, `hostname`, `resolv.conf` and `config.json` into the container's folder. Returns warnings, and how
-    /// its health is checked.
+    /// Writes `hosts`, `hostname`, `resolv.conf` and `config.json` into the container's folder.
     fn write_bundle(
         &self,
         row: &ContainerRow,
@@ -203,7 +202,7 @@ impl Engine {
         identity: &Identity,
         mounts: &[MountPoint],
         prepared: &Prepared,
-    ) -> Result<(Vec<String>, Option<HealthCheck>)> {
+    ) -> Result<Vec<String>> {
         let folder = self.container_path(&row.id);
         let host = &row.spec.host_config;
         let mut warnings = Vec::new();
@@ -268,7 +267,7 @@ impl Engine {
         })?;
         let path = folder.join("config.json");
         fs::write(&path, document.to_string()).at("write", &path)?;
-        Ok((warnings, self.health_check(row, &document["process"])))
+        Ok(warnings)
     }
 
     fn hostname(&self, row: &ContainerRow, mode: &Mode) -> Result<String> {
@@ -319,7 +318,7 @@ impl Engine {
             log: self.log_spec(row, &folder)?,
             exit_file: folder.join(EXIT_FILE),
             durable: !host.auto_remove,
-            cleanup: self.own_command(["container", "cleanup", row.id.as_str()].map(OsString::from)),
+            cleanup: self.cleanup_command(&row.id),
             init: host.init.unwrap_or(false),
             cgroup: match self.cgroups() {
                 CgroupSetting::Cgroupfs => CgroupManager::Cgroupfs,
@@ -328,13 +327,11 @@ impl Engine {
             },
             seccomp_cache: Some(self.roots().run.join("seccomp")),
             events: Some(self.roots().events()),
-            health: None,
             program: None,
         })
     }
 
-    /// A command of this program, with the roots of this engine.
-    pub(super) fn own_command<const N: usize>(&self, command: [OsString; N]) -> Vec<OsString> {
+    fn cleanup_command(&self, id: &ContainerId) -> Vec<OsString> {
         let roots = self.roots();
         let mut words: Vec<OsString> = Vec::new();
         for (flag, path) in [("--root", &roots.data), ("--run-root", &roots.run), ("--config", &roots.config)]
@@ -342,7 +339,7 @@ impl Engine {
             words.push(flag.into());
             words.push(path.into());
         }
-        words.extend(command);
+        words.extend(["container", "cleanup", id.as_str()].map(OsString::from));
         words
     }
 

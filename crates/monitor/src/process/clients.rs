@@ -291,8 +291,7 @@ impl Monitor<'_> {
                 self.update_pause(target);
                 self.forget_exec_client(exec);
             }
-            // Nobody attaches to a probe.
-            Some((Target::Probe, _)) | None => {}
+            None => {}
         }
         if peer.starter {
             self.on_starter_gone();

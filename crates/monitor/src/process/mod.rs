@@ -18,7 +18,6 @@ mod endpoint;
 mod events;
 mod execs;
 mod fork;
-mod health;
 mod life;
 mod monitor;
 mod peer;

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 
 use base::ErrorKind;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown};
 
 use super::poller::Target;
 use crate::error::Result;
@@ -127,9 +127,13 @@ impl Peer {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             match sendmsg(&self.socket, &parts, &mut SendAncillaryBuffer::default(), flags) {
                 Ok(sent) => done = sent,
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                // It has gone; reading from it says so, too, and removes it.
-                Err(_) => return,
+                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => {}
+                // Most likely it has gone. It must not wait for ever for what was not sent, and reading from it then says
+                // that it has gone, which removes it.
+                Err(_) => {
+                    let _ = shutdown(&self.socket, Shutdown::Both);
+                    return;
+                }
             }
         }
         if done < HEADER + body.len() {
@@ -167,7 +171,7 @@ impl Peer {
                         self.sent = 0;
                     }
                 }
-                Err(Errno::AGAIN | Errno::INTR) => break,
+                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => break,
                 Err(_) => return false,
             }
         }

@@ -38,8 +38,6 @@ pub(super) enum Target {
     Init,
     /// An exec session.
     Exec(u32),
-    /// The health check.
-    Probe,
 }
 
 /// What to wait for.
@@ -102,9 +100,7 @@ impl Poller {
     }
 }
 
-/// Numbers that no exec session has.
-const INIT: u32 = u32::MAX;
-const PROBE: u32 = u32::MAX - 1;
+const NO_EXEC: u32 = u32::MAX;
 
 impl Token {
     fn encode(self) -> u64 {
@@ -143,18 +139,13 @@ impl Token {
 impl Target {
     fn encode(self) -> u32 {
         match self {
-            Self::Init => INIT,
-            Self::Probe => PROBE,
+            Self::Init => NO_EXEC,
             Self::Exec(index) => index,
         }
     }
 
     fn decode(index: u32) -> Self {
-        match index {
-            INIT => Self::Init,
-            PROBE => Self::Probe,
-            index => Self::Exec(index),
-        }
+        if index == NO_EXEC { Self::Init } else { Self::Exec(index) }
     }
 }
 
@@ -164,7 +155,7 @@ mod tests {
 
     #[test]
     fn tokens_read_back() {
-        for target in [Target::Init, Target::Exec(0), Target::Exec(70_000), Target::Probe] {
+        for target in [Target::Init, Target::Exec(0), Target::Exec(70_000)] {
             for token in [
                 Token::Listener,
                 Token::Client(9),

@@ -22,7 +22,6 @@ impl Monitor<'_> {
                 Some(exec) => &exec.process,
                 None => return,
             },
-            Target::Probe => return,
         };
         for (number, output) in process.endpoint.outputs.iter().enumerate() {
             if let Some(fd) = output {
@@ -59,8 +58,6 @@ impl Monitor<'_> {
         let process = match target {
             Target::Init => &self.init,
             Target::Exec(exec) => &self.execs.get(exec)?.process,
-            // It has streams of its own, see `health`.
-            Target::Probe => return None,
         };
         let fd = process.endpoint.outputs[usize::from(number)].as_ref()?;
         let got = match rustix::io::read(fd, &mut self.scratch[..]) {
@@ -133,7 +130,6 @@ impl Monitor<'_> {
                 Some(exec) => &exec.process,
                 None => return,
             },
-            Target::Probe => return,
         };
         for fd in process.endpoint.outputs.iter().flatten() {
             self.poller.remove(fd);
@@ -182,7 +178,6 @@ impl Monitor<'_> {
                 Some(exec) => &mut exec.process,
                 None => return,
             },
-            Target::Probe => return,
         };
         let Some(input) = &process.endpoint.input else { return };
         match written {

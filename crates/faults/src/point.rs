@@ -1,0 +1,179 @@
+//! One point: the scene is set, the fault happens, and what follows is compared with what was promised.
+
+use std::fs;
+
+use anyhow::Result;
+
+use crate::scene::Scene;
+use crate::stage::Stage;
+use crate::tracer::{self, Fault, Mode, Point, Traced};
+
+/// What came of one point.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The point as it was met; `None` when the run went another way and never came there.
+    pub hit: Option<Point>,
+    /// What is wrong; nothing is.
+    pub findings: Vec<String>,
+    /// What only `system prune` took away.
+    pub swept: Vec<String>,
+}
+
+/// Counts the points of a scene by a run without a fault, of which nothing may stay.
+pub fn count(stage: &mut Stage, scene: &Scene) -> Result<Vec<Point>> {
+    let mut findings = Vec::new();
+    play(stage, scene, None, &mut findings)?;
+    let mut swept = Vec::new();
+    clean(stage, scene, &mut findings, &mut swept);
+    anyhow::ensure!(
+        findings.is_empty(),
+        "scene {} fails without a fault: {}",
+        scene.name,
+        findings.join("; ")
+    );
+    stage.settle_empty()?;
+    let traced = play(stage, scene, None, &mut findings)?;
+    clean(stage, scene, &mut findings, &mut swept);
+    anyhow::ensure!(
+        findings.is_empty(),
+        "scene {} fails without a fault: {}",
+        scene.name,
+        findings.join("; ")
+    );
+    Ok(traced.points)
+}
+
+/// Plays a scene with a fault.
+pub fn run(stage: &Stage, scene: &Scene, fault: &Fault<'_>) -> Result<Outcome> {
+    let (mut findings, mut swept) = (Vec::new(), Vec::new());
+    let traced = play(stage, scene, Some(fault), &mut findings)?;
+    if traced.hit.is_some() {
+        verify(stage, scene, fault, &traced, &mut findings);
+    }
+    clean(stage, scene, &mut findings, &mut swept);
+    Ok(Outcome { hit: traced.hit, findings, swept })
+}
+
+fn play(
+    stage: &Stage,
+    scene: &Scene,
+    fault: Option<&Fault<'_>>,
+    findings: &mut Vec<String>,
+) -> Result<Traced> {
+    for line in scene.before {
+        stage.must(line)?;
+    }
+    let traced =
+        tracer::run(&stage.command(scene.action), stage.world.program(), &stage.world.path(""), fault)?;
+    let met = fault.is_some() && traced.hit.is_some();
+    if !met && traced.code != 0 {
+        findings.push(format!("exit status {}: {}", traced.code, traced.stderr.trim()));
+    }
+    // Whoever kills the container's own process ends the container, whatever the command has said.
+    let killed_init = fault.is_some_and(|fault| fault.role.starts_with("init") && fault.mode == Mode::Kill);
+    if traced.code == 0 && !(met && killed_init) {
+        claims(stage, scene, "it said yes, but", findings);
+    }
+    Ok(traced)
+}
+
+/// What must hold right after the fault, and after the command is repeated.
+fn verify(stage: &Stage, scene: &Scene, fault: &Fault<'_>, traced: &Traced, findings: &mut Vec<String>) {
+    if traced.stderr.contains("panicked") {
+        findings.push(format!("it panicked: {}", first_line(&traced.stderr)));
+    }
+    if matches!(fault.mode, Mode::Error(_)) && traced.code != 0 && traced.stderr.trim().is_empty() {
+        findings.push(format!("exit status {} without a word", traced.code));
+    }
+    if traced.code == 124 {
+        findings.push("it hung".to_owned());
+    }
+    truth(stage, findings);
+    for line in scene.undo {
+        let done = stage.run(line);
+        if done.code != 0 && !done.stderr.contains("No such") {
+            findings.push(format!("{line}: exit status {}: {}", done.code, first_line(&done.stderr)));
+        }
+    }
+    let again = stage.run(scene.action);
+    let was_done = !scene.done_before.is_empty() && again.stderr.contains(scene.done_before);
+    if again.code != 0 && !was_done {
+        findings.push(format!("again: exit status {}: {}", again.code, first_line(&again.stderr)));
+    }
+    claims(stage, scene, "after it was repeated", findings);
+}
+
+fn claims(stage: &Stage, scene: &Scene, when: &str, findings: &mut Vec<String>) {
+    for (line, expected) in scene.claims {
+        let done = stage.run(line);
+        if done.code != 0 || done.stdout.trim() != *expected {
+            let said = if done.code == 0 { done.stdout.trim() } else { first_line(&done.stderr) };
+            findings.push(format!("{when} {line} says {said:?}"));
+        }
+    }
+}
+
+/// Whether what the listings say agrees with the kernel.
+fn truth(stage: &Stage, findings: &mut Vec<String>) {
+    let listed = stage.run("ps -a --no-trunc --format '{{.ID}} {{.Names}} {{.State}}'");
+    if listed.code != 0 {
+        findings.push(format!("ps -a: exit status {}: {}", listed.code, first_line(&listed.stderr)));
+    }
+    for line in listed.stdout.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [id, name, state] = words[..] else {
+            findings.push(format!("ps -a says {line:?}"));
+            continue;
+        };
+        let pid = stage.run(&format!("inspect -f {{{{.State.Pid}}}} {id}"));
+        if pid.stderr.contains("No such") {
+            // With --rm it went between the two questions.
+            continue;
+        }
+        let alive =
+            fs::metadata(format!("/proc/{}/root/proc/{}", stage.world.first_process(), pid.stdout.trim()));
+        let runs = matches!(state, "running" | "paused");
+        if runs != (alive.is_ok() && pid.stdout.trim() != "0") {
+            findings.push(format!("{name} is said to be {state} with process {:?}", pid.stdout.trim()));
+        }
+    }
+    for line in ["images", "volume ls", "info"] {
+        let done = stage.run(line);
+        if done.code != 0 {
+            findings.push(format!("{line}: exit status {}: {}", done.code, first_line(&done.stderr)));
+        }
+    }
+}
+
+/// Takes the scene away and compares what is there with what was there before it.
+fn clean(stage: &Stage, scene: &Scene, findings: &mut Vec<String>, swept: &mut Vec<String>) {
+    let ids: Vec<String> = stage.run("ps -aq --no-trunc").stdout.lines().map(str::to_owned).collect();
+    if !ids.is_empty() {
+        let done = stage.run(&format!("rm -f -v {}", ids.join(" ")));
+        if done.code != 0 {
+            findings.push(format!("rm -f -v: exit status {}: {}", done.code, first_line(&done.stderr)));
+        }
+    }
+    for line in scene.after {
+        let done = stage.run(line);
+        if done.code != 0 && !done.stderr.to_lowercase().contains("no such") {
+            findings.push(format!("{line}: exit status {}: {}", done.code, first_line(&done.stderr)));
+        }
+    }
+    let _ = fs::remove_file(stage.world.path("out.tar"));
+    let left = stage.differences(&ids);
+    if left.is_empty() {
+        return;
+    }
+    let done = stage.run("system prune -f --volumes");
+    if done.code != 0 {
+        findings.push(format!("system prune: exit status {}: {}", done.code, first_line(&done.stderr)));
+    }
+    let stays = stage.differences(&ids);
+    swept.extend(left.into_iter().filter(|line| !stays.contains(line)));
+    findings.extend(stays.into_iter().map(|line| format!("left: {line}")));
+}
+
+fn first_line(text: &str) -> &str {
+    text.trim().lines().next().unwrap_or_default()
+}
