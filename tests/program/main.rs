@@ -21,6 +21,7 @@ mod plain_user;
 mod plain_user_machine;
 mod races;
 mod run;
+mod stats;
 mod terminal;
 
 /// A program for a container that goes on until it is told to end, and then ends at once.

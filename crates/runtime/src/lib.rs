@@ -119,6 +119,11 @@ pub fn stats(state_root: &Path, id: &str) -> Result<cgroup::Stats> {
     lifecycle::stats(state_root, id)
 }
 
+/// Returns where the control group of a container is.
+pub fn control_group(state_root: &Path, id: &str) -> Result<cgroup::CgroupPaths> {
+    lifecycle::recorded(state_root, id).map(|(_, record)| record.cgroup)
+}
+
 /// Returns how many processes of a container the kernel has killed for want of memory. Its init may have ended.
 pub fn oom_kills(state_root: &Path, id: &str) -> Result<u64> {
     lifecycle::oom_kills(state_root, id)

@@ -39,6 +39,7 @@ mod rmi;
 mod run;
 mod save;
 mod start;
+mod stats;
 mod stop;
 mod system_df;
 mod system_prune;
@@ -137,7 +138,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "container",
         about: "Manage containers",
-        missing: &["commit", "cp", "diff", "export", "stats", "update"],
+        missing: &["commit", "cp", "diff", "export", "update"],
     },
     Group { name: "image", about: "Manage images", missing: &["build", "push"] },
     Group {
@@ -170,7 +171,6 @@ pub(crate) const MISSING: &[&str] = &[
     "secret",
     "service",
     "stack",
-    "stats",
     "swarm",
     "trust",
     "update",
@@ -200,6 +200,7 @@ pub(crate) const SECTIONS: &[(&str, &[&str])] = &[
             "rmi",
             "save",
             "start",
+            "stats",
             "stop",
             "tag",
             "top",
@@ -245,6 +246,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
     run::ENTRY,
     save::ENTRY,
     start::ENTRY,
+    stats::ENTRY,
     stop::ENTRY,
     system_df::ENTRY,
     system_prune::ENTRY,

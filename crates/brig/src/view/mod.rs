@@ -12,6 +12,7 @@ pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod networks;
 pub(crate) mod select;
+pub(crate) mod stats;
 pub(crate) mod volumes;
 
 use std::collections::BTreeMap;

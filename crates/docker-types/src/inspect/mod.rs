@@ -6,5 +6,6 @@ pub mod container;
 pub mod event;
 pub mod image;
 pub mod network;
+pub mod stats;
 pub mod system;
 pub mod volume;

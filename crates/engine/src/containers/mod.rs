@@ -27,6 +27,7 @@ mod remains;
 mod remove;
 mod spec;
 mod start;
+mod stats;
 mod stop;
 mod top;
 mod truth;
@@ -49,6 +50,7 @@ pub use monitor::{ExitRecord, Session, interact};
 pub(crate) use remove::remove_folder;
 pub use remove::{Pruned, RemoveOptions};
 pub use start::Started;
+pub use stats::Sampler;
 pub use stop::WaitCondition;
 pub use top::Top;
 

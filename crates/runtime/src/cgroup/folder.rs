@@ -35,6 +35,13 @@ impl Folder {
         Ok(Some(Self { fd, path: path.to_owned() }))
     }
 
+    /// Opens a plain folder with recorded files in the place of a cgroup.
+    #[cfg(test)]
+    pub(super) fn recorded(path: &Path) -> Self {
+        let fd = rustix::fs::open(path, DIRECTORY, Mode::empty()).expect("open the folder");
+        Self { fd, path: path.to_owned() }
+    }
+
     /// Opens the folder `below` this one; no link leads out of it.
     pub(super) fn open_below(&self, below: &Path) -> Result<Self, Errno> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;

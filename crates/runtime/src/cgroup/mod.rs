@@ -49,7 +49,7 @@ pub use error::Error;
 pub use layout::{Hierarchy, Layout};
 pub use oom::OomWatch;
 pub use processes::Join;
-pub use stats::Stats;
+pub use stats::{Stats, cpu_time};
 
 use folder::Folder;
 

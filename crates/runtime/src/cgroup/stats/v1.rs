@@ -8,21 +8,41 @@ const NANOSECONDS_A_TICK: u64 = 10_000_000;
 /// Reads what `controller` has to say.
 pub(super) fn read(controller: &str, folder: &Folder, stats: &mut Stats) {
     match controller {
-        "cpuacct" => read_usage(folder, stats),
+        "cpuacct" => {
+            read_time(folder, stats);
+            read_table(folder, stats);
+        }
         "cpu" => read_throttling(folder, stats),
         "cpuset" => read_cpuset(folder, stats),
         "memory" => read_memory(folder, stats),
-        "pids" => {
-            stats.pids.current = number(folder, "pids.current");
-            stats.pids.limit = Some(number(folder, "pids.max")).filter(|max| *max != u64::MAX).unwrap_or(0);
-        }
+        "pids" => read_pids(folder, stats),
         "blkio" => read_blkio(folder, stats),
         "hugetlb" => read_hugetlb(folder, stats),
         _ => {}
     }
 }
 
-fn read_usage(folder: &Folder, stats: &mut Stats) {
+/// Reads of `controller` what [`super::Manager::usage`] tells.
+pub(super) fn read_usage(controller: &str, folder: &Folder, stats: &mut Stats) {
+    match controller {
+        "cpuacct" => read_time(folder, stats),
+        "cpu" => read_throttling(folder, stats),
+        "memory" => {
+            stats.memory.raw = pairs(folder, "memory.stat").collect();
+            stats.memory.usage = memory_entry(folder, "memory");
+        }
+        "pids" => read_pids(folder, stats),
+        "blkio" => read_transfers(folder, stats),
+        _ => {}
+    }
+}
+
+fn read_pids(folder: &Folder, stats: &mut Stats) {
+    stats.pids.current = number(folder, "pids.current");
+    stats.pids.limit = Some(number(folder, "pids.max")).filter(|max| *max != u64::MAX).unwrap_or(0);
+}
+
+fn read_time(folder: &Folder, stats: &mut Stats) {
     let usage = &mut stats.cpu.usage;
     usage.total = number(folder, "cpuacct.usage");
     let list = folder.read("cpuacct.usage_percpu").unwrap_or_default();
@@ -34,6 +54,10 @@ fn read_usage(folder: &Folder, stats: &mut Stats) {
             _ => {}
         }
     }
+}
+
+fn read_table(folder: &Folder, stats: &mut Stats) {
+    let usage = &mut stats.cpu.usage;
     // Since 4.7: a table `cpu user system` in nanoseconds, the same as above by processor.
     for line in folder.read("cpuacct.usage_all").unwrap_or_default().lines().skip(1) {
         let mut fields = line.split_whitespace().skip(1).filter_map(|time| time.parse().ok());
@@ -71,13 +95,17 @@ fn read_cpuset(folder: &Folder, stats: &mut Stats) {
     cpuset.sched_relax_domain_level = level.trim().parse().unwrap_or_default();
 }
 
-fn read_memory(folder: &Folder, stats: &mut Stats) {
-    let entry = |prefix: &str| MemoryEntry {
+fn memory_entry(folder: &Folder, prefix: &str) -> MemoryEntry {
+    MemoryEntry {
         limit: number(folder, &format!("{prefix}.limit_in_bytes")),
         usage: number(folder, &format!("{prefix}.usage_in_bytes")),
         max: number(folder, &format!("{prefix}.max_usage_in_bytes")),
         failcnt: number(folder, &format!("{prefix}.failcnt")),
-    };
+    }
+}
+
+fn read_memory(folder: &Folder, stats: &mut Stats) {
+    let entry = |prefix: &str| memory_entry(folder, prefix);
     let memory = &mut stats.memory;
     memory.raw = pairs(folder, "memory.stat").collect();
     memory.cache = memory.raw.get("cache").copied().unwrap_or_default();
@@ -87,12 +115,13 @@ fn read_memory(folder: &Folder, stats: &mut Stats) {
     memory.kernel_tcp = entry("memory.kmem.tcp");
 }
 
-fn read_blkio(folder: &Folder, stats: &mut Stats) {
-    let blkio = &mut stats.blkio;
-    // BFQ's counters where that scheduler runs, else the throttling layer's.
-    let first = |files: &[&str]| {
-        files.iter().map(|file| entries(&folder.read(file).unwrap_or_default())).find(|list| !list.is_empty())
-    };
+/// The entries of the first of `files` that has some: BFQ's counters where that scheduler runs, else the throttling layer's.
+fn first(folder: &Folder, files: &[&str]) -> Vec<BlkioEntry> {
+    let lists = files.iter().map(|file| entries(&folder.read(file).unwrap_or_default()));
+    lists.into_iter().find(|list| !list.is_empty()).unwrap_or_default()
+}
+
+fn read_transfers(folder: &Folder, stats: &mut Stats) {
     let bytes = [
         "blkio.bfq.io_service_bytes_recursive",
         "blkio.throttle.io_service_bytes_recursive",
@@ -103,14 +132,20 @@ fn read_blkio(folder: &Folder, stats: &mut Stats) {
         "blkio.throttle.io_serviced_recursive",
         "blkio.throttle.io_serviced",
     ];
-    blkio.io_service_bytes_recursive = first(&bytes).unwrap_or_default();
-    blkio.io_serviced_recursive = first(&operations).unwrap_or_default();
-    blkio.io_queued_recursive = first(&["blkio.bfq.io_queued_recursive"]).unwrap_or_default();
-    blkio.io_service_time_recursive = first(&["blkio.bfq.io_service_time_recursive"]).unwrap_or_default();
-    blkio.io_wait_time_recursive = first(&["blkio.bfq.io_wait_time_recursive"]).unwrap_or_default();
-    blkio.io_merged_recursive = first(&["blkio.bfq.io_merged_recursive"]).unwrap_or_default();
-    blkio.io_time_recursive = first(&["blkio.bfq.time_recursive"]).unwrap_or_default();
-    blkio.sectors_recursive = first(&["blkio.bfq.sectors_recursive"]).unwrap_or_default();
+    stats.blkio.io_service_bytes_recursive = first(folder, &bytes);
+    stats.blkio.io_serviced_recursive = first(folder, &operations);
+}
+
+fn read_blkio(folder: &Folder, stats: &mut Stats) {
+    read_transfers(folder, stats);
+    let blkio = &mut stats.blkio;
+    let first = |file: &str| first(folder, &[file]);
+    blkio.io_queued_recursive = first("blkio.bfq.io_queued_recursive");
+    blkio.io_service_time_recursive = first("blkio.bfq.io_service_time_recursive");
+    blkio.io_wait_time_recursive = first("blkio.bfq.io_wait_time_recursive");
+    blkio.io_merged_recursive = first("blkio.bfq.io_merged_recursive");
+    blkio.io_time_recursive = first("blkio.bfq.time_recursive");
+    blkio.sectors_recursive = first("blkio.bfq.sectors_recursive");
 }
 
 /// Reads lines such as `8:0 Read 4096`; the last line, `Total …`, has no device.

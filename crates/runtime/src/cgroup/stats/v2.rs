@@ -5,10 +5,7 @@ use super::{BlkioEntry, Folder, Hugetlb, MemoryEntry, Psi, PsiData, Stats, numbe
 
 /// Reads everything but pressure.
 pub(super) fn read(folder: &Folder, stats: &mut Stats) {
-    read_cpu(folder, stats);
-    read_memory(folder, stats);
-    read_pids(folder, stats);
-    read_io(folder, stats);
+    read_usage(folder, stats);
     for size in page_sizes() {
         let failures = pairs(folder, &format!("hugetlb.{size}.events")).find(|(key, _)| key == "max");
         let usage = number(folder, &format!("hugetlb.{size}.current"));
@@ -16,6 +13,14 @@ pub(super) fn read(folder: &Folder, stats: &mut Stats) {
             .hugetlb
             .insert(size, Hugetlb { usage, max: 0, failcnt: failures.map_or(0, |(_, count)| count) });
     }
+}
+
+/// Reads what [`super::Manager::usage`] tells.
+pub(super) fn read_usage(folder: &Folder, stats: &mut Stats) {
+    read_cpu(folder, stats);
+    read_memory(folder, stats);
+    read_pids(folder, stats);
+    read_io(folder, stats);
 }
 
 /// Reads `cpu.pressure`, `memory.pressure` and `io.pressure`, which a v2 group has with or without controllers.
@@ -122,6 +127,75 @@ fn parse_psi(text: &str) -> Psi {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Files of a container's group on Debian 13 (kernel 6.12), unified, cut to the lines that are read and some beside.
+    const RECORDED: [(&str, &str); 14] = [
+        (
+            "cpu.stat",
+            "usage_usec 2731645\nuser_usec 1630987\nsystem_usec 1100657\nnice_usec 0\nnr_periods 41\nnr_throttled 7\nthrottled_usec 350123\nnr_bursts 0\nburst_usec 0\n",
+        ),
+        ("memory.current", "52961280\n"),
+        ("memory.max", "134217728\n"),
+        ("memory.peak", "60000000\n"),
+        (
+            "memory.stat",
+            "anon 41943040\nfile 8388608\nkernel 2629632\ninactive_file 6291456\nactive_file 2097152\n",
+        ),
+        ("memory.events", "low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n"),
+        ("memory.swap.current", "4096\n"),
+        ("memory.swap.max", "max\n"),
+        ("pids.current", "5\n"),
+        ("pids.max", "max\n"),
+        (
+            "io.stat",
+            "254:0 rbytes=1163264 wbytes=8192 rios=36 wios=2 dbytes=0 dios=0\n7:1 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n8:0 \n",
+        ),
+        (
+            "cpu.pressure",
+            "some avg10=2.50 avg60=0.50 avg300=0.10 total=99\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
+        ),
+        (
+            "memory.pressure",
+            "some avg10=0.25 avg60=0.00 avg300=0.00 total=9\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+        ),
+        (
+            "io.pressure",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+        ),
+    ];
+
+    #[test]
+    fn a_recorded_group_is_measured() {
+        let path = std::env::temp_dir().join(format!("brig-v2-stats-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("make the folder");
+        for (name, text) in RECORDED {
+            std::fs::write(path.join(name), text).expect("write a file");
+        }
+        let folder = Folder::recorded(&path);
+        let mut stats = Stats::default();
+        read(&folder, &mut stats);
+        read_pressure(&folder, &mut stats);
+        assert_eq!(
+            (stats.cpu.usage.total, stats.cpu.usage.user, stats.cpu.usage.kernel),
+            (2_731_645_000, 1_630_987_000, 1_100_657_000)
+        );
+        assert_eq!(stats.cpu.throttling.throttled_time, 350_123_000);
+        assert_eq!(
+            stats.memory.usage,
+            MemoryEntry { limit: 134_217_728, usage: 52_961_280, max: 60_000_000, failcnt: 12 }
+        );
+        assert_eq!((stats.memory.raw["inactive_file"], stats.memory.cache), (6_291_456, 8_388_608));
+        assert_eq!((stats.memory.swap.usage, stats.memory.swap.limit), (52_965_376, u64::MAX));
+        assert_eq!((stats.pids.current, stats.pids.limit), (5, 0));
+        let read: Vec<u64> = stats.blkio.io_service_bytes_recursive.iter().map(|entry| entry.value).collect();
+        assert_eq!(read, [1_163_264, 8192, 4096, 0]);
+        let pressure =
+            [stats.cpu.psi, stats.memory.psi, stats.blkio.psi].map(|psi| psi.expect("there").some.avg10);
+        assert_eq!(pressure, [2.5, 0.25, 0.0]);
+        let paths = super::super::CgroupPaths { unified: Some(path.clone()), ..Default::default() };
+        assert_eq!(super::super::cpu_time(&paths), Some(2_731_645_000));
+        std::fs::remove_dir_all(path).expect("remove the folder");
+    }
 
     #[test]
     fn pressure_is_read() {
