@@ -23,6 +23,7 @@ mod races;
 mod run;
 mod stats;
 mod terminal;
+mod userns;
 
 /// A program for a container that goes on until it is told to end, and then ends at once.
 const PATIENT: &str = "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done";

@@ -100,9 +100,56 @@ pub fn uts_mode(mode: &str) -> Result<(), PolicyError> {
     if matches!(mode, "" | "host") { Ok(()) } else { Err(PolicyError::Uts) }
 }
 
-/// Checks `--userns`: empty or `host`.
-pub fn userns_mode(mode: &str) -> Result<(), PolicyError> {
-    if matches!(mode, "" | "host") { Ok(()) } else { Err(PolicyError::User) }
+/// What `--userns` asks for; Docker knows the first, the others are Podman's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Userns {
+    /// That of the engine.
+    Host,
+    /// One of the container's own.
+    Private,
+    /// One in which the caller's own number is `uid`, with the group `gid`; the same as outside when nobody says.
+    KeepId {
+        /// User inside.
+        uid: Option<u32>,
+        /// Group inside.
+        gid: Option<u32>,
+    },
+    /// One with numbers that no other container has.
+    Auto {
+        /// How many.
+        size: Option<u32>,
+    },
+    /// One in which the caller's own number is not.
+    NoMap,
+}
+
+/// Reads `--userns`: empty, `host`, `private`, `keep-id[:uid=N,gid=N]`, `auto[:size=N]` or `nomap`.
+pub fn userns_mode(mode: &str) -> Result<Userns, PolicyError> {
+    let (word, options) = mode.split_once(':').unwrap_or((mode, ""));
+    let mut named: Vec<(&str, u32)> = Vec::new();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (name, number) = option.split_once('=').ok_or(PolicyError::User)?;
+        named.push((name, number.parse().map_err(|_| PolicyError::User)?));
+    }
+    let number = |wanted: &str| named.iter().find(|(name, _)| *name == wanted).map(|(_, number)| *number);
+    let only = |allowed: &[&str]| match named.iter().all(|(name, _)| allowed.contains(name)) {
+        true => Ok(()),
+        false => Err(PolicyError::User),
+    };
+    let allowed: &[&str] = match word {
+        "keep-id" => &["uid", "gid"],
+        "auto" => &["size"],
+        _ => &[],
+    };
+    only(allowed)?;
+    match word {
+        "" | "host" => Ok(Userns::Host),
+        "private" => Ok(Userns::Private),
+        "keep-id" => Ok(Userns::KeepId { uid: number("uid"), gid: number("gid") }),
+        "auto" => Ok(Userns::Auto { size: number("size") }),
+        "nomap" => Ok(Userns::NoMap),
+        _ => Err(PolicyError::User),
+    }
 }
 
 /// Checks `--cgroupns`: empty, `host` or `private`.
@@ -113,6 +160,28 @@ pub fn cgroupns_mode(mode: &str) -> Result<(), PolicyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn user_namespaces_are_read() {
+        let rows = [
+            ("", Some(Userns::Host)),
+            ("host", Some(Userns::Host)),
+            ("private", Some(Userns::Private)),
+            ("keep-id", Some(Userns::KeepId { uid: None, gid: None })),
+            ("keep-id:uid=200,gid=210", Some(Userns::KeepId { uid: Some(200), gid: Some(210) })),
+            ("auto", Some(Userns::Auto { size: None })),
+            ("auto:size=1024", Some(Userns::Auto { size: Some(1024) })),
+            ("nomap", Some(Userns::NoMap)),
+            ("auto:size=-1", None),
+            ("auto:uid=1", None),
+            ("keep-id:size=1", None),
+            ("private:uid=1", None),
+            ("x", None),
+        ];
+        for (text, want) in rows {
+            assert_eq!(userns_mode(text).ok(), want, "{text}");
+        }
+    }
 
     #[test]
     fn restart_is_read_as_docker_does() {

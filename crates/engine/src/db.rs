@@ -5,6 +5,7 @@
 //! power cut and may lose the last transactions, which the reconciliation then finds as unowned and removes.
 
 mod containers;
+mod id_blocks;
 mod images;
 mod networks;
 mod volumes;
@@ -25,7 +26,7 @@ pub(crate) use volumes::VolumeRow;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What makes the tables of each version out of those of the version before; the version is the number of steps done.
 /// A step that was released never changes: what comes later is a new step at the end.
-const STEPS: &[&str] = &[SCHEMA];
+const STEPS: &[&str] = &[SCHEMA, ID_BLOCKS];
 
 const SCHEMA: &str = "
 CREATE TABLE images (
@@ -57,6 +58,12 @@ CREATE TABLE volume_users (
     PRIMARY KEY (volume, container)) STRICT, WITHOUT ROWID;
 CREATE INDEX volume_users_container ON volume_users(container);
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Which users of the machine the containers have that have a range of their own.
+const ID_BLOCKS: &str = "
+CREATE TABLE id_blocks (
+    container TEXT PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// The open database.

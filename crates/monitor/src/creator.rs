@@ -121,7 +121,10 @@ impl Creator for RuntimeCreator {
             no_pivot: false,
             no_new_keyring: false,
             cgroup: driver(launch.cgroup),
-            join: job.fds.netns.map(|fd| (LinuxNamespaceType::Network, fd)).into_iter().collect(),
+            join: [(LinuxNamespaceType::User, job.fds.userns), (LinuxNamespaceType::Network, job.fds.netns)]
+                .into_iter()
+                .filter_map(|(kind, fd)| Some((kind, fd?)))
+                .collect(),
             child_of_parent: true,
             reaper: launch.init.then_some(ReaperInit),
             seccomp_cache: launch.seccomp_cache.as_deref(),

@@ -119,6 +119,8 @@ pub struct LaunchFds {
     pub rootfs: Option<OwnedFd>,
     /// The network namespace to join; `None` does what the bundle says.
     pub netns: Option<OwnedFd>,
+    /// The user namespace to join; `None` does what the bundle says.
+    pub userns: Option<OwnedFd>,
 }
 
 impl Launch {

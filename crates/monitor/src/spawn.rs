@@ -61,7 +61,7 @@ pub fn spawn(launch: &Launch, fds: LaunchFds) -> Result<Pending> {
     launch.save()?;
     let mut args: Vec<OsString> = vec!["--run-dir".into(), run_dir.into()];
     let mut given = Vec::new();
-    for (flag, fd) in [("--rootfs", &fds.rootfs), ("--netns", &fds.netns)] {
+    for (flag, fd) in [("--rootfs", &fds.rootfs), ("--netns", &fds.netns), ("--userns", &fds.userns)] {
         if let Some(fd) = fd {
             args.push(flag.into());
             given.push(fd.as_fd());

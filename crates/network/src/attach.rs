@@ -77,6 +77,12 @@ pub fn create_netns_apart() -> Result<OwnedFd> {
     Ok(netns)
 }
 
+/// Makes a namespace ready that somebody else made, as [`create_netns`] does with its own.
+pub fn prepare_foreign_netns(netns: BorrowedFd<'_>) -> Result<()> {
+    let what = || "prepare a network namespace".to_owned();
+    sys::netns::inside_apart(netns, prepare_netns).attempt(what)?
+}
+
 /// Runs inside the new namespace.
 fn prepare_netns() -> Result<()> {
     let what = || "prepare a network namespace".to_owned();

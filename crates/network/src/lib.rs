@@ -23,7 +23,9 @@ mod netlink;
 mod ports;
 mod routes;
 
-pub use attach::{Attachment, attach, create_netns, create_netns_apart, detach, host_ifname};
+pub use attach::{
+    Attachment, attach, create_netns, create_netns_apart, detach, host_ifname, prepare_foreign_netns,
+};
 pub use bridge::{BridgeConfig, ensure_bridge, ipv6_available, remove_bridge};
 pub use error::{Error, Result};
 pub use firewall::{

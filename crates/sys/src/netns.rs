@@ -80,8 +80,20 @@ pub fn create_apart<T: Send>(visit: impl FnOnce() -> T + Send) -> Result<(OwnedF
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?;
         Ok((current()?, visit()))
     };
+    on_thread(there)
+}
+
+/// Does what [`inside`] does on a thread that never comes back and ends.
+pub fn inside_apart<T: Send>(netns: BorrowedFd<'_>, visit: impl FnOnce() -> T + Send) -> Result<T> {
+    on_thread(|| {
+        enter(netns)?;
+        Ok(visit())
+    })
+}
+
+fn on_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, there);
+        let thread = std::thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, work);
         let thread = thread.map_err(|_| rustix::io::Errno::AGAIN)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

@@ -259,7 +259,7 @@ pub(crate) struct ContainerFlags {
     /// User and group of the process (name|uid[:group|gid])
     #[arg(short, long, value_name = "string")]
     pub(crate) user: Option<String>,
-    /// User namespace (host)
+    /// User namespace (host|private|keep-id[:uid=N,gid=N]|auto[:size=N])
     #[arg(long, value_name = "string")]
     pub(crate) userns: Option<String>,
     /// UTS namespace (host)

@@ -8,13 +8,14 @@ use base::ContainerId;
 use docker_types::{ContainerSpec, names, validate};
 use jiff::Timestamp;
 
-use super::{merge, mounts};
+use super::{merge, mounts, userns};
 use crate::Engine;
 use crate::db::{ContainerRow, ImageRow, VolumeRow};
 use crate::error::{Error, IoContext, Result};
 use crate::events;
 use crate::images::{PullOptions, PullProgress};
 use crate::model::{MountKind, MountPoint, Status};
+use crate::rootless;
 
 /// How often a generated name that is taken is replaced by another.
 const NAME_TRIES: u8 = 20;
@@ -52,6 +53,11 @@ impl Engine {
     ) -> Result<Created> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         validate::spec(&spec, cpus).map_err(|error| Error::Invalid(error.to_string()))?;
+        if let Some(user) = userns::default_user(&spec.host_config, rootless::standing())?
+            && spec.config.user.is_empty()
+        {
+            spec.config.user = user;
+        }
         let image = self.image_for(&spec, pull, ui)?;
         crate::timings::mark("image found");
         let argv = merge::complete(&mut spec, &image.config.config)?;

@@ -32,6 +32,7 @@ mod stop;
 mod top;
 mod truth;
 mod user;
+mod userns;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ pub use start::Started;
 pub use stats::Sampler;
 pub use stop::WaitCondition;
 pub use top::Top;
+pub(crate) use userns::UserNamespace;
 
 use crate::Engine;
 use crate::db::ContainerRow;

@@ -50,6 +50,10 @@ pub(crate) struct Resolved<'a> {
     pub(crate) unified: bool,
     /// The highest group that exists: a user namespace has fewer than the machine.
     pub(crate) highest_gid: u32,
+    /// The user and group maps of a user namespace of its own.
+    pub(crate) maps: Option<(&'a [[u32; 3]], &'a [[u32; 3]])>,
+    /// Whether files are shown through those maps.
+    pub(crate) shifted: bool,
     /// Whether root is not the machine's root.
     pub(crate) rootless: bool,
 }
@@ -170,7 +174,7 @@ fn process(input: &Resolved<'_>, security: &Security) -> Result<Value> {
         "oomScoreAdj": host.oom_score_adj,
         "rlimits": rlimits(host),
     });
-    if input.rootless && host.oom_score_adj == 0 {
+    if (input.rootless || input.maps.is_some()) && host.oom_score_adj == 0 {
         // A desktop gives its users a higher score, and they may not lower it; nobody asked to.
         process.as_object_mut().map(|map| map.remove("oomScoreAdj"));
     }
@@ -253,7 +257,9 @@ fn mounts(input: &Resolved<'_>) -> Result<Vec<Value>> {
     let covered = |target: &str| input.mounts.iter().any(|point| point.target == target);
     for (path, target) in input.files {
         if !covered(target) {
-            list.push(mount(target, "bind", path, &["rbind", "rprivate"]));
+            let options: &[&str] =
+                if input.shifted { &["bind", "rprivate", "idmap"] } else { &["rbind", "rprivate"] };
+            list.push(mount(target, "bind", path, options));
         }
     }
     list.retain(|value| {
@@ -274,12 +280,12 @@ fn mounts(input: &Resolved<'_>) -> Result<Vec<Value>> {
                 if point.target == "/dev" { "/dev" } else { "/proc" }
             )));
         }
-        list.push(user_mount(point));
+        list.push(user_mount(point, input.shifted));
     }
     Ok(list)
 }
 
-fn user_mount(point: &MountPoint) -> Value {
+fn user_mount(point: &MountPoint, shifted: bool) -> Value {
     let option = |name: &str| point.options.iter().any(|option| option == name);
     if point.kind == MountKind::Tmpfs {
         let mut options = point.options.clone();
@@ -294,6 +300,11 @@ fn user_mount(point: &MountPoint) -> Value {
         options.push(if option("ro-top") || option("bind") { "ro" } else { "rro" });
     }
     options.push(if point.propagation.is_empty() { "rprivate" } else { &point.propagation });
+    if shifted && point.kind == MountKind::Volume {
+        // In a volume are the container's own numbers, whatever they are outside.
+        options[0] = "bind";
+        options.push("idmap");
+    }
     json!({ "destination": point.target, "type": "bind", "source": point.source, "options": options })
 }
 
@@ -305,6 +316,14 @@ fn linux(input: &Resolved<'_>, security: &Security) -> Result<Value> {
         "resources": resources(input)?,
         "devices": input.devices.iter().filter(|node| !devices::is_bound(node)).collect::<Vec<_>>(),
     });
+    if let Some((users, groups)) = input.maps {
+        let map = |lines: &[[u32; 3]]| -> Vec<Value> {
+            let line = |[inside, outside, count]: &[u32; 3]| json!({ "containerID": inside, "hostID": outside, "size": count });
+            lines.iter().map(line).collect()
+        };
+        linux["uidMappings"] = json!(map(users));
+        linux["gidMappings"] = json!(map(groups));
+    }
     let mut sysctl = host.sysctls.clone();
     let own_network = host.network_mode != "host" && !host.network_mode.starts_with("container:");
     // With the host's processes, root of a user namespace gets no procfs of its own, and may not write the host's.
@@ -348,6 +367,9 @@ fn namespaces(input: &Resolved<'_>) -> Vec<Value> {
             list.push(json!({ "type": kind }));
         }
     };
+    if input.maps.is_some() {
+        add("user", "private");
+    }
     add("pid", &host.pid_mode);
     add("ipc", &host.ipc_mode);
     add("uts", &host.uts_mode);
@@ -467,6 +489,8 @@ mod tests {
             seccomp: None,
             unified: true,
             highest_gid: u32::MAX - 1,
+            maps: None,
+            shifted: false,
             rootless: false,
         };
         render(&input).unwrap()

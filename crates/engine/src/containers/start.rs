@@ -19,6 +19,7 @@ use sys::beneath::Root;
 use super::spec::{self, Resolved};
 use super::truth::Truth;
 use super::user::{Accounts, Identity};
+use super::userns::UserNamespace;
 use super::{EXIT_FILE, LOG_FILE, copyup, devices, user};
 use crate::Engine;
 use crate::config::CgroupSetting;
@@ -102,20 +103,21 @@ impl Engine {
     fn try_start(&self, row: &ContainerRow, attach: Option<AttachOptions>) -> Result<Started> {
         let folder = self.container_path(&row.id);
         let mode = Mode::parse(&row.spec.host_config.network_mode)?;
-        let rootfs = self.mount_rootfs(row)?;
+        let users = self.user_namespace(row)?;
+        let rootfs = self.mount_rootfs(row, users.as_ref())?;
         crate::timings::mark("snapshot");
         let root = Root::from_fd(rootfs.try_clone().at("duplicate the root file system of", &folder)?);
-        let identity = self.identity(row, &root)?;
+        let identity = self.identity(row, &root, users.as_ref())?;
         row.volumes().try_for_each(|name| self.make_volume_folders(name))?;
         let mut mounts: Vec<MountPoint> =
             row.mounts.iter().cloned().map(|point| self.with_source(point)).collect();
-        copyup::fill_volumes(self, &mounts, &root)?;
+        self.fill_volumes(row, &mounts, root, users.as_ref())?;
         // Held until the container is created: the sources of subpaths are named by these descriptors.
         let _subpaths = self.open_subpaths(&mut mounts)?;
         crate::timings::mark("user, volumes");
-        let prepared = self.prepare_network(row, &mode)?;
+        let prepared = self.prepare_network(row, &mode, users.as_ref())?;
         crate::timings::mark("address");
-        let mut warnings = self.write_bundle(row, &mode, &identity, &mounts, &prepared)?;
+        let mut warnings = self.write_bundle(row, &mode, &identity, &mounts, &prepared, users.as_ref())?;
         crate::timings::mark("bundle");
         match fs::remove_file(folder.join(EXIT_FILE)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -130,7 +132,8 @@ impl Engine {
             .transpose()
             .at("duplicate the network of", &folder)?;
         let launch = self.launch(row)?;
-        let fds = LaunchFds { rootfs: Some(rootfs), netns };
+        let userns = users.map(|users| users.namespace);
+        let fds = LaunchFds { rootfs: Some(rootfs), netns, userns };
         let doing = || format!("cannot start container {}", row.name);
         let mut pending = monitor::spawn(&launch, fds).doing(doing)?;
         crate::timings::mark("monitor spawned");
@@ -175,7 +178,7 @@ impl Engine {
         list
     }
 
-    fn mount_rootfs(&self, row: &ContainerRow) -> Result<OwnedFd> {
+    fn mount_rootfs(&self, row: &ContainerRow, users: Option<&UserNamespace>) -> Result<OwnedFd> {
         let doing = || format!("cannot prepare the root file system of container {}", row.name);
         let store = self.store()?;
         let snapshot = match store.snapshot(row.id.as_str()) {
@@ -183,14 +186,41 @@ impl Engine {
             Err(_) => store.prepare_snapshot(row.id.as_str(), &row.layers).doing(doing)?,
         };
         let volatile = row.spec.host_config.auto_remove;
-        snapshot.mount(&image::MountOptions { volatile, ..Default::default() }).doing(doing)
+        let idmap = users.map(UserNamespace::idmap).transpose()?.flatten();
+        snapshot.mount(&image::MountOptions { volatile, idmap, ..Default::default() }).doing(doing)
+    }
+
+    /// Fills fresh volumes from the image. What is seen through a map has the wrong owners for that: another look is taken.
+    fn fill_volumes(
+        &self,
+        row: &ContainerRow,
+        mounts: &[MountPoint],
+        root: Root,
+        users: Option<&UserNamespace>,
+    ) -> Result<()> {
+        if !users.is_some_and(UserNamespace::shifts) || row.volumes().next().is_none() {
+            return copyup::fill_volumes(self, mounts, &root);
+        }
+        let doing = || format!("cannot read the root file system of container {}", row.name);
+        let snapshot = self.store()?.snapshot(row.id.as_str()).doing(doing)?;
+        let plain =
+            snapshot.mount(&image::MountOptions { readonly: true, ..Default::default() }).doing(doing)?;
+        copyup::fill_volumes(self, mounts, &Root::from_fd(plain))
     }
 
     /// Who the process of a container is, by the accounts of its root file system.
-    pub(super) fn identity(&self, row: &ContainerRow, root: &Root) -> Result<Identity> {
+    pub(super) fn identity(
+        &self,
+        row: &ContainerRow,
+        root: &Root,
+        users: Option<&UserNamespace>,
+    ) -> Result<Identity> {
         let add = row.spec.host_config.group_add.clone().unwrap_or_default();
         let identity = user::resolve(&row.spec.config.user, &add, &Accounts::load(root)?)?;
-        rootless::check_ids(identity.uid, &identity.groups)?;
+        match users {
+            Some(users) => users.check(identity.uid, &identity.groups)?,
+            None => rootless::check_ids(identity.uid, &identity.groups)?,
+        }
         Ok(identity)
     }
 
@@ -202,6 +232,7 @@ impl Engine {
         identity: &Identity,
         mounts: &[MountPoint],
         prepared: &Prepared,
+        users: Option<&UserNamespace>,
     ) -> Result<Vec<String>> {
         let folder = self.container_path(&row.id);
         let host = &row.spec.host_config;
@@ -262,7 +293,9 @@ impl Engine {
             block: &devices::block_limits(host)?,
             seccomp: self.seccomp(host)?,
             unified: self.cgroups_are_unified(),
-            highest_gid: rootless::highest_gid(),
+            highest_gid: users.map_or_else(|| rootless::standing().highest_gid, UserNamespace::highest_gid),
+            maps: users.map(UserNamespace::maps),
+            shifted: users.is_some_and(UserNamespace::shifts),
             rootless: rootless::is_rootless(),
         })?;
         let path = folder.join("config.json");

@@ -248,7 +248,7 @@ impl Database {
                  (SELECT 1 FROM volume_users AS other WHERE other.volume = volumes.name AND other.container <> ?1)",
             )?;
             let orphans = query.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-            for table in ["endpoints", "ports", "volume_users"] {
+            for table in ["endpoints", "ports", "volume_users", "id_blocks"] {
                 tx.execute(&format!("DELETE FROM {table} WHERE container = ?1"), [id])?;
             }
             tx.execute("DELETE FROM containers WHERE id = ?1", [id])?;

@@ -13,6 +13,7 @@ use base::ContainerId;
 use network::Attachment;
 
 use crate::Engine;
+use crate::containers::UserNamespace;
 use crate::db::ContainerRow;
 use crate::error::{Doing, Error, Result};
 use crate::model::{Endpoint, Port};
@@ -70,12 +71,21 @@ pub(crate) struct Prepared {
 
 impl Engine {
     /// Gives a container its namespace, its address and its ports; nothing is on the wire yet.
-    pub(crate) fn prepare_network(&self, row: &ContainerRow, mode: &Mode) -> Result<Prepared> {
+    pub(crate) fn prepare_network(
+        &self,
+        row: &ContainerRow,
+        mode: &Mode,
+        users: Option<&UserNamespace>,
+    ) -> Result<Prepared> {
         let none =
             Prepared { netns: None, endpoint: None, ports: Vec::new(), attachment: None, user_mode: false };
         let make = || {
-            let made =
-                if rootless::is_rootless() { network::create_netns_apart() } else { network::create_netns() };
+            let made = match users {
+                // Its root has rights over a network only that belongs to its user namespace.
+                Some(users) => return users.netns(),
+                None if rootless::is_rootless() => network::create_netns_apart(),
+                None => network::create_netns(),
+            };
             made.doing(|| "cannot make a network namespace".to_owned())
         };
         match mode {

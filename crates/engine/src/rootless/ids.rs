@@ -72,6 +72,37 @@ pub(crate) fn highest(map: &str) -> Option<u32> {
     next.checked_sub(1)
 }
 
+/// Cuts the lines of a map where those of `own`, the map of the namespace that it is written in, begin: the kernel takes no
+/// line that reaches over two of them.
+pub(super) fn split(map: &[[u32; 3]], own: &str) -> Vec<[u32; 3]> {
+    let starts = own.lines().filter_map(|line| line.split_whitespace().next()?.parse::<u32>().ok());
+    let mut starts: Vec<u32> = starts.collect();
+    starts.sort_unstable();
+    let mut list = Vec::new();
+    for [inside, outside, count] in map.iter().copied() {
+        let (mut inside, mut outside, mut left) = (inside, outside, count);
+        for start in &starts {
+            if *start > outside && start - outside < left {
+                let length = start - outside;
+                list.push([inside, outside, length]);
+                (inside, outside, left) = (inside + length, *start, left - length);
+            }
+        }
+        list.push([inside, outside, left]);
+    }
+    list
+}
+
+/// What root of a map is called outside.
+pub(super) fn outside_of_root(map: &str) -> u32 {
+    let mut lines = map.lines().map(|line| line.split_whitespace().map(str::parse::<u32>));
+    let root = lines.find_map(|mut fields| match (fields.next(), fields.next()) {
+        (Some(Ok(0)), Some(Ok(outside))) => Some(outside),
+        _ => None,
+    });
+    root.unwrap_or(0)
+}
+
 /// Finds a program in the folders of `path`.
 pub(super) fn find_program(name: &str, path: Option<OsString>) -> Option<PathBuf> {
     // These stand where users' paths often do not lead.
@@ -111,8 +142,17 @@ mod tests {
     fn maps_of_the_kernel_are_read() {
         let map = "         0       1000          1\n         1     100000      65536\n";
         assert_eq!(highest(map), Some(65_536));
+        assert_eq!(outside_of_root(map), 1000);
         assert_eq!(highest("5 100 10\n"), None);
         assert_eq!(highest("0 0 4294967295\n"), Some(u32::MAX - 1));
+    }
+
+    #[test]
+    fn lines_are_cut_where_those_of_the_namespace_begin() {
+        let own = "0 1000 1\n1 100000 65536\n65537 300000 10\n";
+        assert_eq!(split(&[[0, 0, 65_547]], own), [[0, 0, 1], [1, 1, 65_536], [65_537, 65_537, 10]]);
+        assert_eq!(split(&[[5, 0, 1], [6, 7, 3]], own), [[5, 0, 1], [6, 7, 3]]);
+        assert_eq!(split(&[[0, 0, u32::MAX]], "0 0 4294967295\n"), [[0, 0, u32::MAX]]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use sys::process::{Forked, clone_flags, clone3, exit_now};
 
 use super::{ids, no_namespace};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Makes a user namespace in which root is the user `uid` with the group `gid`; returns it and what the user should know.
 pub(super) fn namespace(uid: u32, gid: u32) -> Result<(OwnedFd, Option<String>)> {
@@ -38,6 +38,27 @@ pub(super) fn namespace(uid: u32, gid: u32) -> Result<(OwnedFd, Option<String>)>
     Ok((holder.namespace()?, Some(single(&why, &shown))))
 }
 
+/// Makes a user namespace with these maps below our own, and a network namespace that belongs to it.
+pub(crate) fn below(users: &[[u32; 3]], groups: &[[u32; 3]]) -> Result<(OwnedFd, OwnedFd)> {
+    let holder = Holder::start_with(clone_flags::NEWUSER | clone_flags::NEWNET)?;
+    write_map(holder.pid, "uid_map", users)?;
+    write_map(holder.pid, "gid_map", groups)?;
+    Ok((holder.namespace()?, holder.open("net")?))
+}
+
+/// Writes a map with our own rights.
+fn write_map(pid: i32, file: &str, map: &[[u32; 3]]) -> Result<()> {
+    let own = fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
+    let lines: String = ids::split(map, &own)
+        .iter()
+        .map(|[inside, outside, count]| format!("{inside} {outside} {count}\n"))
+        .collect();
+    fs::write(format!("/proc/{pid}/{file}"), lines).map_err(|source| Error::System {
+        action: format!("write the {file} of a container ({map:?})"),
+        source,
+    })
+}
+
 /// The child that keeps the namespace alive until somebody is in it.
 struct Holder {
     pid: i32,
@@ -47,9 +68,13 @@ struct Holder {
 
 impl Holder {
     fn start() -> Result<Self> {
+        Self::start_with(clone_flags::NEWUSER)
+    }
+
+    fn start_with(flags: u64) -> Result<Self> {
         let fail = |errno| no_namespace("make a user namespace", errno);
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
-        match clone3(clone_flags::NEWUSER, None).map_err(fail)? {
+        match clone3(flags, None).map_err(fail)? {
             Forked::Parent { pid, .. } => Ok(Self { pid, line: Some(writer) }),
             Forked::Child => {
                 drop(writer);
@@ -63,9 +88,13 @@ impl Holder {
 
 impl Holder {
     fn namespace(&self) -> Result<OwnedFd> {
-        let path = format!("/proc/{}/ns/user", self.pid);
+        self.open("user")
+    }
+
+    fn open(&self, kind: &str) -> Result<OwnedFd> {
+        let path = format!("/proc/{}/ns/{kind}", self.pid);
         rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| no_namespace("open the user namespace", errno))
+            .map_err(|errno| no_namespace("open a namespace", errno))
     }
 }
 

@@ -12,7 +12,7 @@
 
 mod ids;
 mod limits;
-mod make;
+pub(crate) mod make;
 mod registry;
 pub(crate) mod usermode;
 
@@ -37,10 +37,12 @@ static CALLER: OnceLock<u32> = OnceLock::new();
 static STANDING: OnceLock<Standing> = OnceLock::new();
 
 #[derive(Debug, Clone, Copy)]
-struct Standing {
-    rootless: bool,
-    highest_uid: u32,
-    highest_gid: u32,
+pub(crate) struct Standing {
+    pub(crate) rootless: bool,
+    pub(crate) highest_uid: u32,
+    pub(crate) highest_gid: u32,
+    /// What the machine calls our user 0 and our group 0.
+    pub(crate) own: (u32, u32),
 }
 
 /// Returns the user that called the program, as the machine numbers it.
@@ -51,11 +53,6 @@ pub fn caller() -> u32 {
 /// Says whether this process has not the rights of the machine's root: it is a plain user, or root of a user namespace.
 pub fn is_rootless() -> bool {
     standing().rootless
-}
-
-/// The highest group number that can be used.
-pub(crate) fn highest_gid() -> u32 {
-    standing().highest_gid
 }
 
 /// Refuses users and groups that the namespace does not have.
@@ -75,7 +72,8 @@ pub(crate) fn check_ids(uid: u32, groups: &[u32]) -> Result<()> {
     }
 }
 
-fn standing() -> Standing {
+/// Reads what numbers this process has, once.
+pub(crate) fn standing() -> Standing {
     let read = || {
         let users = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         let groups = fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
@@ -84,6 +82,7 @@ fn standing() -> Standing {
             rootless: !whole || !rustix::process::geteuid().is_root(),
             highest_uid: ids::highest(&users).unwrap_or(0),
             highest_gid: ids::highest(&groups).unwrap_or(0),
+            own: (ids::outside_of_root(&users), ids::outside_of_root(&groups)),
         }
     };
     *STANDING.get_or_init(read)

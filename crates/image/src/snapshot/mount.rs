@@ -46,6 +46,8 @@ pub struct MountOptions {
 pub struct IdMap {
     /// Descriptor of the user namespace.
     pub user_namespace: OwnedFd,
+    /// User and group that its root is outside.
+    pub root: (u32, u32),
 }
 
 /// What an overlay is made of.
@@ -87,6 +89,8 @@ impl Snapshot {
             },
             Some(idmap) => in_own_namespace(|| {
                 plan.shift_owners(idmap.user_namespace.as_fd())?;
+                // The overlay acts with the rights of who mounts it: somebody whom the shifted folders know.
+                become_user(idmap.root).map_err(Failed::new("becoming the namespace's root"))?;
                 match plan.mount() {
                     Err(failed) if failed.errno == Errno::INVAL && failed.is_layer_option() => {
                         plan.mount_by_old_call(&self.path)
@@ -240,6 +244,18 @@ impl Plan {
     }
 }
 
+/// Gives the calling thread, which ends soon, another user and group, with all its rights.
+fn become_user((uid, gid): (u32, u32)) -> rustix::io::Result<()> {
+    use rustix::thread::{capabilities, set_capabilities, set_thread_res_gid, set_thread_res_uid};
+    let root = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
+    set_thread_res_gid(root.1, rustix::process::Gid::from_raw(gid), root.1)?;
+    // The real user stays, so that what the change takes from the effective rights can be taken back.
+    set_thread_res_uid(root.0, rustix::process::Uid::from_raw(uid), root.0)?;
+    let mut rights = capabilities(None)?;
+    rights.effective = rights.permitted;
+    set_capabilities(None, rights)
+}
+
 /// Sets an option that names a folder. A long path is named by descriptor.
 fn set_path(fs: &OwnedFd, option: &str, path: &Path) -> Step<()> {
     let failed = || Failed::new(format!("option {option:?} = {path:?}"));
@@ -342,7 +358,10 @@ mod tests {
         let user_namespace = std::fs::File::open(format!("/proc/{pid}/ns/user")).unwrap().into();
         child.kill().unwrap();
         child.wait().unwrap();
-        let options = MountOptions { idmap: Some(IdMap { user_namespace }), ..MountOptions::default() };
+        let options = MountOptions {
+            idmap: Some(IdMap { user_namespace, root: (100_000, 100_000) }),
+            ..MountOptions::default()
+        };
         let root = match snapshot.mount(&options) {
             Err(Error::Mount { step, source, .. }) if source.raw_os_error() == Some(22) => {
                 eprintln!("SKIP root_owners_are_shifted: the file system cannot shift owners ({step})");
@@ -354,5 +373,7 @@ mod tests {
             let stat = rustix::fs::statat(&root, path, AtFlags::empty()).unwrap();
             assert_eq!((stat.st_uid, stat.st_gid), (100_000, 100_000), "{path}");
         }
+        // It can be written, by somebody whom the namespace knows.
+        assert!(!rustix::fs::fstatvfs(&root).unwrap().f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
     }
 }

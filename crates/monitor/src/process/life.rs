@@ -44,7 +44,7 @@ impl Monitor<'_> {
             Some(stdio)
         };
         let streams = stdio.iter().flatten().map(AsFd::as_fd);
-        let given = [&fds.rootfs, &fds.netns].into_iter().flatten().map(AsFd::as_fd);
+        let given = [&fds.rootfs, &fds.netns, &fds.userns].into_iter().flatten().map(AsFd::as_fd);
         let keep: Vec<_> = streams.chain(given).collect();
         let (creator, launch) = (self.creator, &self.launch);
         let link = fork::fork(&keep, |link| {
@@ -54,6 +54,7 @@ impl Monitor<'_> {
                 let fds = LaunchFds {
                     rootfs: clone(&fds.rootfs).map_err(fork::refused)?,
                     netns: clone(&fds.netns).map_err(fork::refused)?,
+                    userns: clone(&fds.userns).map_err(fork::refused)?,
                 };
                 creator.create(CreateJob { launch, fds, stdio: fork::cloned(stdio)? })
             });

@@ -56,7 +56,11 @@ pub fn monitor_main_with(args: impl Iterator<Item = OsString>, creator: &dyn Cre
             sys::detach::take_inherited(next)
         })?
     };
-    let fds = LaunchFds { rootfs: take(arguments.rootfs), netns: take(arguments.netns) };
+    let fds = LaunchFds {
+        rootfs: take(arguments.rootfs),
+        netns: take(arguments.netns),
+        userns: take(arguments.userns),
+    };
     let begun = Launch::load(&arguments.run_dir).and_then(|launch| {
         // Nothing but SIGKILL shall end it; what it starts gets clean signals.
         let _ = sys::sigset::block_all();
@@ -86,6 +90,7 @@ struct Arguments {
     run_dir: PathBuf,
     rootfs: bool,
     netns: bool,
+    userns: bool,
     takeover: bool,
 }
 
@@ -98,6 +103,7 @@ impl Arguments {
                 Some("--run-dir") => parsed.run_dir = args.next().unwrap_or_default().into(),
                 Some("--rootfs") => parsed.rootfs = true,
                 Some("--netns") => parsed.netns = true,
+                Some("--userns") => parsed.userns = true,
                 Some("--takeover") => parsed.takeover = true,
                 _ => {}
             }

@@ -12,10 +12,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use oci::runtime::LinuxNamespaceType;
 use sys::process::clone_flags;
 
+use crate::binds::{self, Bind};
 use crate::cgroup::{Join, Manager};
 use crate::channel::{Channel, ToInit};
 use crate::error::{Doing, Result, part};
 use crate::init::{self, Setup};
+use crate::plan::BindSource;
 use crate::request::{CgroupDriver, CreateRequest, Created};
 use crate::spawn::{self, Way};
 use crate::state::{Record, StateDir, start_time};
@@ -54,6 +56,7 @@ fn create_or_fail(mut request: CreateRequest<'_>, undo: &mut Undo) -> Result<Cre
     let born_in_group = undo.group.as_ref().and_then(Manager::procs_fd);
     let join = undo.group.as_ref().map(|group| join_of(group, born_in_group.is_some())).transpose()?;
     let (setup, namespaces) = prepared.into_setup(request, dir, &record, join)?;
+    let mut opened = open_ahead(&setup, &namespaces, &sources, child_of_parent)?;
     let ends = (init_channel, channel.as_fd().as_raw_fd());
     let (pid, pidfd) = spawn(setup, ends, &namespaces, child_of_parent, born_in_group)?;
     let kept = rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).doing(|| "keep the init's descriptor".into())?;
@@ -75,7 +78,7 @@ fn create_or_fail(mut request: CreateRequest<'_>, undo: &mut Undo) -> Result<Cre
         console_socket,
     };
     talk.help(new_user, &mut warnings)?;
-    let console = talk.serve(&mut warnings)?;
+    let console = talk.serve(&mut opened, &mut warnings)?;
     let start_time = start_time(pid).ok_or_else(|| talk.died())?;
     dir.save(&Record { pid, start_time, ..record })?;
     if let Some(path) = pid_file {
@@ -83,6 +86,22 @@ fn create_or_fail(mut request: CreateRequest<'_>, undo: &mut Undo) -> Result<Cre
     }
     channel.tell(ToInit::Recorded).doing(|| "let the init wait for its start".into())?;
     Ok(Created { pid, pidfd, console, warnings, id, state_root })
+}
+
+/// Opens what the init will ask for, where we enter its user namespace for good: from there the host's mounts cannot
+/// be cloned any more.
+fn open_ahead(
+    setup: &Setup<'_>,
+    namespaces: &Namespaces,
+    sources: &[BindSource],
+    child_of_parent: bool,
+) -> Result<Vec<Option<Bind>>> {
+    let enters = namespaces.first.iter().any(|(kind, _)| *kind == LinuxNamespaceType::User);
+    if !enters || !child_of_parent {
+        return Ok(Vec::new());
+    }
+    let asked = sources.iter().zip(&setup.asked_binds);
+    asked.map(|(source, asked)| asked.then(|| binds::open(source)).transpose()).collect()
 }
 
 /// Takes the name, makes the group, and records both: from then on a killed create can be cleaned up.

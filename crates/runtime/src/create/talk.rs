@@ -6,6 +6,7 @@ use std::path::Path;
 use oci::runtime::{LinuxIdMapping, Spec};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use crate::binds::Bind;
 use crate::channel::{Channel, FromInit, ToInit};
 use crate::error::{Doing, Error, Result};
 use crate::hooks::{self, HookState};
@@ -46,7 +47,13 @@ impl Talk<'_> {
     }
 
     /// Talks with the init until it waits to be started. Returns the terminal, unless it went to a socket.
-    pub(super) fn serve(&self, warnings: &mut Vec<String>) -> Result<Option<OwnedFd>> {
+    ///
+    /// `opened` are sources that were opened ahead, by their places.
+    pub(super) fn serve(
+        &self,
+        opened: &mut [Option<Bind>],
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<OwnedFd>> {
         let mut console = None;
         loop {
             match self.channel.listen().doing(|| "hear from the init".into())? {
@@ -59,7 +66,8 @@ impl Talk<'_> {
                 Some(FromInit::Listener(listener)) => self.deliver(listener)?,
                 Some(FromInit::WantBind(index)) => {
                     let source = self.sources.get(index).ok_or_else(|| self.died())?;
-                    let bind = binds::open(source)?;
+                    let ahead = opened.get_mut(index).and_then(Option::take);
+                    let bind = ahead.map_or_else(|| binds::open(source), Ok)?;
                     self.channel.give_bind(&bind).doing(|| "hand a bind mount over".into())?;
                 }
                 Some(FromInit::RunHooks) => {
