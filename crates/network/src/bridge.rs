@@ -177,7 +177,7 @@ pub(crate) fn all_but(answers: io::Result<Answers>, harmless: &[Errno]) -> io::R
 
 /// Returns the hardware address of the bridge: fixed by its name, because a bridge without one of its own changes it
 /// with its ports, and containers would talk to a neighbour that is no more.
-fn bridge_mac(name: &str) -> [u8; 6] {
+pub(crate) fn bridge_mac(name: &str) -> [u8; 6] {
     let hash = crate::ipam::fnv1a(name.as_bytes()).to_be_bytes();
     [0x02, 0x62, hash[4], hash[5], hash[6], hash[7]]
 }
@@ -196,7 +196,7 @@ pub(crate) fn write_sysctl(path: &str, value: &str) -> Result<()> {
 }
 
 /// Writes a setting of the thread's network namespace when it is another one.
-fn ensure_sysctl(path: &str, value: &str) -> Result<()> {
+pub(crate) fn ensure_sysctl(path: &str, value: &str) -> Result<()> {
     if read_sysctl(path).is_ok_and(|current| current == value) { Ok(()) } else { write_sysctl(path, value) }
 }
 

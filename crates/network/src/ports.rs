@@ -1,6 +1,5 @@
 //! Published ports: what is asked for, whether the host's side is free, choosing one.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -64,6 +63,8 @@ pub struct PublishedPort {
     pub guest_ip6: Option<Ipv6Addr>,
     /// The ports of the container, as many as of the host, in the same order.
     pub guest_ports: RangeInclusive<u16>,
+    /// Whether they are open to everybody, as with Docker; otherwise the host's own input rules decide who comes in.
+    pub open: bool,
 }
 
 impl PublishedPort {
@@ -142,6 +143,78 @@ pub fn port_is_free(protocol: Protocol, ip: Option<IpAddr>, port: u16) -> Result
     Ok(())
 }
 
+/// A range up to this length is tested by binding each port, which is exact; a longer one by reading the kernel's tables
+/// once.
+const BOUND_ONE_BY_ONE: usize = 16;
+
+/// Checks that no socket of the host holds a port of `range`; what it costs does not grow with the range.
+///
+/// # Errors
+///
+/// As [`port_is_free`].
+pub fn ports_are_free(protocol: Protocol, ip: Option<IpAddr>, range: RangeInclusive<u16>) -> Result<()> {
+    if range.len() <= BOUND_ONE_BY_ONE {
+        return range.into_iter().try_for_each(|port| port_is_free(protocol, ip, port));
+    }
+    // The first one is bound besides: it tells whether the host has the address at all.
+    port_is_free(protocol, ip, *range.start())?;
+    for table in tables_of(protocol) {
+        // A family that the kernel does not have has no table and no sockets.
+        let text = fs::read_to_string(table).unwrap_or_default();
+        let held = text.lines().skip(1).find_map(|line| held_socket(line, protocol, ip, &range));
+        if let Some((port, inode)) = held {
+            let by = process_with(&format!("socket:[{inode}]"));
+            return Err(Error::PortTaken { protocol, ip, port, by });
+        }
+    }
+    Ok(())
+}
+
+fn tables_of(protocol: Protocol) -> &'static [&'static str] {
+    match protocol {
+        Protocol::Tcp => &["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"],
+        Protocol::Udp => &["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"],
+        Protocol::Sctp => &[],
+    }
+}
+
+/// Reads a line of a table of `/proc/net`: the port and the inode of a socket that keeps `ip` from having that port of `range`.
+fn held_socket(
+    line: &str,
+    protocol: Protocol,
+    ip: Option<IpAddr>,
+    range: &RangeInclusive<u16>,
+) -> Option<(u16, u64)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (address, port) = fields.nth(1)?.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let state = fields.nth(1)?;
+    let bound = if protocol == Protocol::Tcp { "0A" } else { "07" };
+    let address = table_address(address)?;
+    let meets = match ip.filter(|ip| !ip.is_unspecified()) {
+        None => true,
+        // A socket for all addresses of IPv6 usually takes IPv4 besides.
+        Some(ip) => address.is_unspecified() || address == ip || address.to_canonical() == ip,
+    };
+    (range.contains(&port) && state == bound && meets).then_some((port, fields.nth(5)?.parse().ok()?))
+}
+
+/// Reads an address as `/proc/net` writes it: words of four bytes in the machine's order.
+fn table_address(text: &str) -> Option<IpAddr> {
+    let word = |at: usize| Some(u32::from_str_radix(text.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+    match text.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let mut bytes = [0; 16];
+            for (nth, part) in bytes.chunks_mut(4).enumerate() {
+                part.copy_from_slice(&word(nth * 8)?);
+            }
+            Some(IpAddr::from(bytes))
+        }
+        _ => None,
+    }
+}
+
 fn bind_for_a_moment(protocol: Protocol, address: SocketAddr) -> Result<(), Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let (kind, number) = match protocol {
@@ -162,13 +235,9 @@ fn bind_for_a_moment(protocol: Protocol, address: SocketAddr) -> Result<(), Errn
 
 /// Names the process that holds a port, as far as `/proc` tells.
 fn holder(protocol: Protocol, port: u16) -> Option<String> {
-    let tables: &[&str] = match protocol {
-        Protocol::Tcp => &["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"],
-        Protocol::Udp => &["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"],
-        Protocol::Sctp => return None,
-    };
-    let inode =
-        tables.iter().find_map(|table| socket_inode(&fs::read_to_string(table).ok()?, protocol, port))?;
+    let inode = tables_of(protocol)
+        .iter()
+        .find_map(|table| socket_inode(&fs::read_to_string(table).ok()?, protocol, port))?;
     process_with(&format!("socket:[{inode}]"))
 }
 
@@ -214,7 +283,7 @@ fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
     (first <= last).then_some(first..=last)
 }
 
-/// Chooses a free port of `range` that is not in `taken`, beginning the search at a place that `seed` picks.
+/// Chooses a free port of `range` that `taken` does not say to be another's, beginning the search at a place that `seed` picks.
 ///
 /// # Errors
 ///
@@ -223,11 +292,11 @@ pub fn choose_port(
     protocol: Protocol,
     ip: Option<IpAddr>,
     range: RangeInclusive<u16>,
-    taken: &BTreeSet<u16>,
+    taken: impl Fn(u16) -> bool,
     seed: u32,
 ) -> Result<u16> {
     let (first, last) = (*range.start(), *range.end());
-    for port in rotated(range, seed).filter(|port| !taken.contains(port)) {
+    for port in rotated(range, seed).filter(|port| !taken(*port)) {
         match port_is_free(protocol, ip, port) {
             Ok(()) => return Ok(port),
             Err(Error::PortTaken { .. }) => {}
@@ -260,6 +329,7 @@ mod tests {
             guest_ip4: Some(Ipv4Addr::new(10, 0, 0, 2)),
             guest_ip6: None,
             guest_ports,
+            open: false,
         }
     }
 
@@ -293,6 +363,38 @@ mod tests {
     }
 
     #[test]
+    fn a_long_range_meets_a_socket_by_port_and_address() {
+        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1 0";
+        let met = |ip: Option<&str>, range: RangeInclusive<u16>| {
+            held_socket(line, Protocol::Tcp, ip.map(|ip| ip.parse().unwrap()), &range)
+        };
+        assert_eq!(met(None, 8000..=8100), Some((8080, 4242)));
+        assert_eq!(met(Some("127.0.0.1"), 8080..=8080), Some((8080, 4242)));
+        assert_eq!(met(Some("0.0.0.0"), 8080..=8080), Some((8080, 4242)));
+        assert_eq!(met(Some("192.0.2.1"), 8000..=8100), None);
+        assert_eq!(met(None, 8081..=9000), None);
+        assert_eq!(held_socket(line, Protocol::Udp, None, &(1..=65535)), None);
+        let six = "00000000000000000000000001000000";
+        assert_eq!(table_address(six), Some("::1".parse().unwrap()));
+        assert_eq!(
+            table_address("0000000000000000FFFF00000100007F").map(|ip| ip.to_canonical()),
+            Some([127, 0, 0, 1].into())
+        );
+        for wrong in ["", "zz00007F", "01"] {
+            assert_eq!(table_address(wrong), None);
+        }
+    }
+
+    #[test]
+    fn a_held_port_is_found_in_a_long_range() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let range = port.saturating_sub(50)..=port;
+        let found = ports_are_free(Protocol::Udp, Some(Ipv4Addr::LOCALHOST.into()), range);
+        assert!(matches!(found, Err(Error::PortTaken { .. })), "{found:?}");
+    }
+
+    #[test]
     fn the_search_goes_round() {
         assert_eq!(rotated(10..=13, 6).collect::<Vec<_>>(), [12, 13, 10, 11]);
         assert_eq!(rotated(10..=10, 6).collect::<Vec<_>>(), [10]);
@@ -318,15 +420,14 @@ mod tests {
     fn a_chosen_port_is_free_and_not_taken() {
         let listener = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let none =
-            choose_port(Protocol::Udp, Some(Ipv4Addr::LOCALHOST.into()), port..=port, &BTreeSet::new(), 0);
+        let none = choose_port(Protocol::Udp, Some(Ipv4Addr::LOCALHOST.into()), port..=port, |_| false, 0);
         assert!(matches!(none, Err(Error::NoFreePort { .. })));
         drop(listener);
         let taken = choose_port(
             Protocol::Udp,
             Some(Ipv4Addr::LOCALHOST.into()),
             port..=port,
-            &BTreeSet::from([port]),
+            |taken| taken == port,
             0,
         );
         assert!(matches!(taken, Err(Error::NoFreePort { .. })));

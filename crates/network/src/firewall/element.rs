@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use super::encode::{Transaction, comment, kind, put, read_comment};
-use super::plan::{Family, MARKER, claims, to_address, to_port};
+use super::plan::{Family, MARKER, claims, open, to_address, to_port, to_shift};
 use crate::netlink::link::{address, octets};
 use crate::netlink::wire::{Attributes, Batch, attribute, attributes, flags};
 use crate::ports::{Protocol, PublishedPort};
@@ -81,17 +81,53 @@ fn elements_to(port: &PublishedPort, host: IpAddr, guest: IpAddr) -> Vec<Element
         data,
     };
     let mut elements = vec![element(claims(family), &port.host_ports, None)];
+    if port.open {
+        elements.push(element(open(family), &port.host_ports, None));
+    }
+    let guest_first = *port.guest_ports.start();
     if port.host_ports == port.guest_ports {
         elements.push(element(to_address(family), &port.host_ports, Some(octets(guest))));
-        return elements;
-    }
-    for (from, to) in port.host_ports.clone().zip(port.guest_ports.clone()) {
-        let mut data = octets(guest);
-        data.extend_from_slice(&to.to_be_bytes());
-        data.extend_from_slice(&[0; 2]);
-        elements.push(element(to_port(family), &(from..=from), Some(data)));
+    } else if port.host_ports.len() == 1 {
+        let data = [octets(guest), padded(guest_first)].concat();
+        elements.push(element(to_port(family), &port.host_ports, Some(data)));
+    } else {
+        elements.extend(shifts(&port.host_ports, guest_first).into_iter().map(|(ports, first, last)| {
+            let data = [octets(guest), padded(first), padded(last)].concat();
+            element(to_shift(family), &ports, Some(data))
+        }));
     }
     elements
+}
+
+/// Returns a port as a register holds it.
+fn padded(port: u16) -> Vec<u8> {
+    let [high, low] = port.to_be_bytes();
+    vec![high, low, 0, 0]
+}
+
+/// Cuts a range that leads to one beginning at `to` into pieces, each with the ports `first..=last` such that the kernel's
+/// count, `first + port % (last - first + 1)`, gives each port its own.
+///
+/// Towards higher ports one piece does. Towards lower ones the piece from `a` needs a modulus above the distance
+/// and up to `a` and ends before twice the modulus: a handful of pieces that double, 16 at the most.
+fn shifts(ports: &RangeInclusive<u16>, to: u16) -> Vec<(RangeInclusive<u16>, u16, u16)> {
+    let (start, end) = (*ports.start(), *ports.end());
+    if let Some(up) = to.checked_sub(start) {
+        return vec![(ports.clone(), up, u16::MAX)];
+    }
+    let down = start - to;
+    let mut pieces = Vec::new();
+    let mut from = u32::from(start);
+    while from <= u32::from(end) {
+        // The whole rest where one modulus does, else as far as the largest one reaches.
+        let modulus = (u32::from(end) / 2 + 1).max(u32::from(down) + 1).min(from);
+        let until = u32::from(end).min(2 * modulus - 1);
+        let first = modulus - u32::from(down);
+        let last = first + modulus - 1;
+        pieces.push((from as u16..=until as u16, first as u16, last as u16));
+        from = until + 1;
+    }
+    pieces
 }
 
 /// Returns the key: each field filled up to four bytes.
@@ -241,6 +277,7 @@ mod tests {
             guest_ip4: Some([10, 0, 0, 2].into()),
             guest_ip6: None,
             guest_ports,
+            open: false,
         }
     }
 
@@ -262,10 +299,45 @@ mod tests {
     fn a_range_that_stays_the_same_is_one_element() {
         let same = elements_of(&published(8000..=8999, 8000..=8999));
         assert_eq!(same.iter().map(|element| element.set).collect::<Vec<_>>(), ["claimed4", "ranges4"]);
-        let shifted = elements_of(&published(8000..=8002, 80..=82));
-        assert_eq!(shifted.len(), 4);
-        assert_eq!(shifted[2].key, [0, 0, 0, 0, 17, 0, 0, 0, 0x1f, 0x41, 0, 0]);
-        assert_eq!(shifted[2].key_end, [255, 255, 255, 255, 17, 0, 0, 0, 0x1f, 0x41, 0, 0]);
-        assert_eq!(shifted[2].data.as_deref(), Some(&[10, 0, 0, 2, 0, 81, 0, 0][..]));
+        let one = elements_of(&published(8001..=8001, 81..=81));
+        assert_eq!(one.len(), 2);
+        assert_eq!(one[1].key, [0, 0, 0, 0, 17, 0, 0, 0, 0x1f, 0x41, 0, 0]);
+        assert_eq!(one[1].key_end, [255, 255, 255, 255, 17, 0, 0, 0, 0x1f, 0x41, 0, 0]);
+        assert_eq!(one[1].data.as_deref(), Some(&[10, 0, 0, 2, 0, 81, 0, 0][..]));
+        let moved = elements_of(&published(20000..=39999, 30000..=49999));
+        assert_eq!(moved.iter().map(|element| element.set).collect::<Vec<_>>(), ["claimed4", "shifts4"]);
+        let open = elements_of(&PublishedPort { open: true, ..published(80..=80, 80..=80) });
+        assert_eq!(
+            open.iter().map(|element| element.set).collect::<Vec<_>>(),
+            ["claimed4", "open4", "ranges4"]
+        );
+    }
+
+    /// What the kernel does with a port that is in a piece.
+    fn count(port: u16, first: u16, last: u16) -> u16 {
+        let size = u32::from(last) - u32::from(first) + 1;
+        (u32::from(first) + u32::from(port) % size) as u16
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_port_of_a_moved_range_has_its_own(start in 1_u16.., length in 1_u16.., to in 1_u16..) {
+            let length = length.min(u16::MAX - start).min(u16::MAX - to);
+            let ports = start..=start + length;
+            let pieces = shifts(&ports, to);
+            proptest::prop_assert!(pieces.len() <= 17, "{pieces:?}");
+            let mut next = u32::from(start);
+            for (piece, first, last) in pieces {
+                proptest::prop_assert_eq!(u32::from(*piece.start()), next);
+                proptest::prop_assert!(first <= last);
+                for port in [*piece.start(), piece.start() / 2 + piece.end() / 2, *piece.end()] {
+                    if piece.contains(&port) {
+                        proptest::prop_assert_eq!(count(port, first, last), port - start + to);
+                    }
+                }
+                next = u32::from(*piece.end()) + 1;
+            }
+            proptest::prop_assert_eq!(next, u32::from(start + length) + 1);
+        }
     }
 }

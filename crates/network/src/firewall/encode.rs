@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use super::plan::{Base, Chain, Family, Not, Rule, Ruleset, Set, Shape, Step};
+use super::plan::{self, Base, Chain, Family, Not, Rule, Ruleset, Set, Shape, Step};
 use crate::netlink::link::octets;
 use crate::netlink::wire::{Attributes, Batch, flags};
 
@@ -87,10 +87,15 @@ const META_FAMILY: u32 = 15;
 const META_PROTOCOL: u32 = 16;
 const CT_STATE: u32 = 0;
 const CT_STATUS: u32 = 2;
+const CT_MARK: u32 = 3;
 /// `IPS_DST_NAT`.
 const STATUS_DNAT: u32 = 32;
 /// The bits of "established" and "related" in the state of a connection.
 const STATE_ESTABLISHED_RELATED: u32 = 2 | 4;
+/// The bit of "new".
+const STATE_NEW: u32 = 8;
+/// `NF_NAT_RANGE_PROTO_OFFSET`.
+const PROTO_OFFSET: u32 = 32;
 const BASE_NETWORK: u32 = 1;
 const BASE_TRANSPORT: u32 = 2;
 const FIB_ADDRESS_TYPE: u32 = 3;
@@ -229,6 +234,11 @@ fn new_set(transaction: &mut Transaction, table: &str, set: &Set, id: u32) {
                 m.be32(SET_DATA_TYPE, type_of(family) << 6 | TYPE_PORT)
                     .be32(SET_DATA_LENGTH, family.length() as u32 + 4);
             }
+            Shape::ToShift(family) => {
+                put_key(m, family, SET_MAP);
+                m.be32(SET_DATA_TYPE, (type_of(family) << 6 | TYPE_PORT) << 6 | TYPE_PORT)
+                    .be32(SET_DATA_LENGTH, family.length() as u32 + 8);
+            }
             Shape::ToAddress(family) => {
                 put_key(m, family, SET_MAP);
                 m.be32(SET_DATA_TYPE, type_of(family)).be32(SET_DATA_LENGTH, family.length() as u32);
@@ -302,8 +312,22 @@ fn put_step(m: &mut Attributes<'_>, step: &Step) {
         }
         Step::Established => put_ct_bits(m, CT_STATE, STATE_ESTABLISHED_RELATED),
         Step::Translated => put_ct_bits(m, CT_STATUS, STATUS_DNAT),
-        Step::ToPort(family, map) => put_translation(m, *family, map, true),
-        Step::ToAddress(family, map) => put_translation(m, *family, map, false),
+        Step::ToPort(family, map) => put_translation(m, *family, map, Ports::One),
+        Step::ToAddress(family, map) => put_translation(m, *family, map, Ports::Same),
+        Step::Shift(family, map) => put_translation(m, *family, map, Ports::Counted),
+        Step::New => put_ct_bits(m, CT_STATE, STATE_NEW),
+        Step::In(family, set) => {
+            put_place(m, *family);
+            expression(m, "lookup", |m| {
+                m.text(1, set).be32(2, REG_1);
+            });
+        }
+        Step::MarkConnection(mark) => {
+            put_value(m, REG_1, &mark.to_ne_bytes());
+            expression(m, "ct", |m| {
+                m.be32(2, CT_MARK).be32(4, REG_1);
+            });
+        }
         Step::Masquerade => expression(m, "masq", |_| {}),
         Step::Jump(chain) => put_verdict(m, JUMP, Some(chain)),
         Step::Accept => put_verdict(m, NF_ACCEPT, None),
@@ -398,22 +422,97 @@ fn put_ct_bits(m: &mut Attributes<'_>, key: u32, bits: u32) {
     compare(m, NOT_EQUAL, &[0; 4]);
 }
 
-/// Looks (destination, protocol, port) up in a map and sends the packet where it says.
-fn put_translation(m: &mut Attributes<'_>, family: Family, map: &str, with_port: bool) {
+/// Loads (destination, protocol, port).
+fn put_place(m: &mut Attributes<'_>, family: Family) {
     let words = family.length() as u32 / 4;
     put_family(m, family);
     payload(m, BASE_NETWORK, if family == Family::V4 { 16 } else { 24 }, family.length() as u32, REG_1);
     meta(m, META_PROTOCOL, REG + words);
     payload(m, BASE_TRANSPORT, 2, 2, REG + words + 1);
+}
+
+/// What a map says of ports, besides the address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ports {
+    /// Nothing: they stay.
+    Same,
+    /// The one port.
+    One,
+    /// The first and the last to count in.
+    Counted,
+}
+
+/// Looks (destination, protocol, port) up in a map and sends the packet where it says.
+fn put_translation(m: &mut Attributes<'_>, family: Family, map: &str, ports: Ports) {
+    let words = family.length() as u32 / 4;
+    put_place(m, family);
     expression(m, "lookup", |m| {
         m.text(1, map).be32(2, REG_1).be32(3, REG_1);
     });
     expression(m, "nat", |m| {
         m.be32(1, 1).be32(2, if family == Family::V4 { 2 } else { 10 }).be32(3, REG_1);
-        if with_port {
+        if ports != Ports::Same {
             m.be32(5, REG + words);
         }
+        if ports == Ports::Counted {
+            m.be32(6, REG + words + 1).be32(7, PROTO_OFFSET);
+        }
     });
+}
+
+/// Writes a constant into a register.
+fn put_value(m: &mut Attributes<'_>, register: u32, value: &[u8]) {
+    expression(m, "immediate", |m| {
+        m.be32(1, register).nest(2, |m| {
+            m.bytes(DATA_VALUE, value);
+        });
+    });
+}
+
+/// Adds a table of one family whose one chain, called `chain`, sends a copy of what the host has accepted to `next` by the
+/// link `link` and drops what it was copied from. Whatever else the table held goes.
+pub(crate) fn gate_table(transaction: &mut Transaction, table: &str, chain: &str, next: IpAddr, link: u32) {
+    let family = protocol_of(next);
+    let name = |m: &mut Attributes<'_>| {
+        m.text(TABLE_NAME, table);
+    };
+    transaction.message_of(family, kind::NEW_TABLE, flags::CREATE, name);
+    transaction.message_of(family, kind::DELETE_TABLE, 0, name);
+    transaction.message_of(family, kind::NEW_TABLE, flags::CREATE, name);
+    let base = Base { kind: "filter", hook: plan::Hook::Input, priority: plan::BEHIND_ALL + 1 };
+    transaction.message_of(family, kind::NEW_CHAIN, flags::CREATE, |m| {
+        put_chain_name(m, table, chain);
+        put_base(m, &base);
+    });
+    transaction.message_of(family, kind::NEW_RULE, flags::CREATE | flags::APPEND, |m| {
+        m.text(RULE_TABLE, table).text(RULE_CHAIN, chain);
+        m.nest(RULE_EXPRESSIONS, |m| {
+            expression(m, "ct", |m| {
+                m.be32(1, REG_1).be32(2, CT_MARK);
+            });
+            compare(m, EQUAL, &plan::ACCEPTED.to_ne_bytes());
+            put_value(m, REG_1, &octets(next));
+            // Behind the sixteen bytes that an address may fill.
+            put_value(m, REG + 4, &link.to_ne_bytes());
+            expression(m, "dup", |m| {
+                m.be32(1, REG_1).be32(2, REG + 4);
+            });
+            put_verdict(m, NF_DROP, None);
+        });
+        m.bytes(RULE_USERDATA, &comment("once more by the gate, to the container"));
+    });
+}
+
+/// Adds the removal of the table of [`gate_table`].
+pub(crate) fn delete_gate_table(transaction: &mut Transaction, table: &str, next: IpAddr) {
+    transaction.message_of(protocol_of(next), kind::DELETE_TABLE, 0, |m| {
+        m.text(TABLE_NAME, table);
+    });
+}
+
+/// Returns the family of an address as netfilter numbers it.
+pub(crate) fn protocol_of(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 2 } else { 10 }
 }
 
 /// Writes what ends a rule.

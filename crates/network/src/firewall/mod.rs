@@ -4,6 +4,7 @@
 mod element;
 mod encode;
 mod foreign;
+mod gate;
 pub mod plan;
 
 use std::io;
@@ -97,6 +98,15 @@ impl Firewall {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes sure that connections to published ports can be put before the host's own input rules, as [`Firewall::publish`]
+    /// wants it for those that are not [`PublishedPort::open`]; `false` when the kernel lacks what it needs (`nft_dup_ipv4`,
+    /// `nft_dup_ipv6`): then only open ports can be reached from outside.
+    ///
+    /// Two questions when all is in place.
+    pub fn ensure_gate(&self) -> Result<bool> {
+        gate::ensure(&self.socket, &self.table)
     }
 
     /// Leads ports of the host to a container, all or none.
@@ -217,6 +227,7 @@ impl Firewall {
     pub fn teardown(&self) -> Result<()> {
         let what = || format!("remove the firewall table {:?}", self.table);
         foreign::remove_user_rules(&self.socket, &self.table).attempt(what)?;
+        gate::remove(&self.socket, &self.table)?;
         match commit(&self.socket, |transaction| encode::delete_table(transaction, &self.table)) {
             Err(error) if errno(&error) == Some(Errno::NOENT) => Ok(()),
             result => result.attempt(what),

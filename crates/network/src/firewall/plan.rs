@@ -4,14 +4,16 @@
 //! ```text
 //!   packet from outside or a container          packet from the host itself
 //!        guard (-300): 127/8 only from lo              output (-100) ─┐
-//!        prerouting (-100) ──── to the host? ──▶ ports ◀─ to the host?┘
+//!        prerouting (-100) ── open, or by the gate? ─▶ ports ◀─ to the host?┘
+//!        input (10000): the host accepts it ─▶ once more, by the gate (see `gate`)
 //!        forward (0): replies, published, own bridge; else dropped
 //!        postrouting (100): loopback source, hairpin, masquerade
 //! ```
 //!
 //! The published ports are elements of sets, so that one more costs one element and no rule:
-//! `claimed*` says who holds which ports (and refuses overlaps), `ports*` gives address and port,
-//! `ranges*` gives only the address where the ports stay the same, one element for a whole range.
+//! `claimed*` says who holds which ports (and refuses overlaps), `open*` which of them pass by the host's own rules,
+//! `ports*` gives address and port, `ranges*` gives only the address where the ports stay the same, one element for a
+//! whole range, and `shifts*` the address and the way to count where they do not.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -49,6 +51,8 @@ pub enum Shape {
     ToPort(Family),
     /// The same to the address of a container.
     ToAddress(Family),
+    /// The same to the address of a container and the first and last port to count in, see [`Step::Shift`].
+    ToShift(Family),
 }
 
 /// An address family.
@@ -110,6 +114,8 @@ pub struct Base {
 pub enum Hook {
     /// Before the route is chosen.
     Prerouting = 0,
+    /// To the host itself.
+    Input = 1,
     /// On the way through.
     Forward = 2,
     /// From the host itself.
@@ -148,6 +154,15 @@ pub enum Step {
     ToPort(Family, &'static str),
     /// Send it where the map says, to the address; the port stays.
     ToAddress(Family, &'static str),
+    /// Send it to the address that the map says; of its ports the kernel takes the one as far behind the first as the
+    /// packet's own, modulo their number (`NF_NAT_RANGE_PROTO_OFFSET` with the base 0).
+    Shift(Family, &'static str),
+    /// It is of the first packets of a connection.
+    New,
+    /// (Destination, protocol, port) are in the set.
+    In(Family, &'static str),
+    /// Mark its connection.
+    MarkConnection(u32),
     /// Give it the address of the link that it leaves by.
     Masquerade,
     /// Go on in another chain.
@@ -191,9 +206,42 @@ pub(crate) fn to_address(family: Family) -> &'static str {
     }
 }
 
+/// The map to an address and a way to count.
+pub(crate) fn to_shift(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "shifts4",
+        Family::V6 => "shifts6",
+    }
+}
+
+/// The set of ports that pass by the host's own rules.
+pub(crate) fn open(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "open4",
+        Family::V6 => "open6",
+    }
+}
+
 /// All sets that published ports of a family are in.
-pub(crate) fn sets_of(family: Family) -> [&'static str; 3] {
-    [claims(family), to_port(family), to_address(family)]
+pub(crate) fn sets_of(family: Family) -> [&'static str; 5] {
+    [claims(family), open(family), to_port(family), to_address(family), to_shift(family)]
+}
+
+/// What connections to published ports are marked with that the host has accepted: "brig".
+pub(crate) const ACCEPTED: u32 = 0x6272_6967;
+
+/// Behind whatever else the host has to say about packets to itself.
+pub(crate) const BEHIND_ALL: i32 = 10_000;
+
+/// The two ends of the gate: out of the first, in by the second. At most 15 bytes.
+pub(crate) fn gate_links(table: &str) -> (String, String) {
+    match table.len() {
+        ..=13 => (format!("{table}-o"), format!("{table}-i")),
+        _ => {
+            let hash = crate::ipam::fnv1a(table.as_bytes()) as u32;
+            (format!("brig{hash:08x}-o"), format!("brig{hash:08x}-i"))
+        }
+    }
 }
 
 /// The set with the fingerprint.
@@ -231,13 +279,17 @@ pub fn plan(table: &str, bridges: &[BridgeConfig], host: Host) -> Ruleset {
     let mut sets = vec![Set { name: MARKER, shape: Shape::Marker }];
     for family in families {
         sets.push(Set { name: claims(family), shape: Shape::Claims(family) });
+        sets.push(Set { name: open(family), shape: Shape::Claims(family) });
         sets.push(Set { name: to_port(family), shape: Shape::ToPort(family) });
         sets.push(Set { name: to_address(family), shape: Shape::ToAddress(family) });
+        sets.push(Set { name: to_shift(family), shape: Shape::ToShift(family) });
     }
+    let (_, gate) = gate_links(table);
     let chains = vec![
         Chain { name: PORTS, base: None, rules: families.into_iter().flat_map(translate).collect() },
         Chain { name: "guard", base: base("filter", Hook::Prerouting, -300), rules: guard() },
-        Chain { name: "prerouting", base: base("nat", Hook::Prerouting, -100), rules: vec![to_published()] },
+        Chain { name: "prerouting", base: base("nat", Hook::Prerouting, -100), rules: from_outside(&gate) },
+        Chain { name: "input", base: base("filter", Hook::Input, BEHIND_ALL), rules: accepted(&gate) },
         Chain { name: "output", base: base("nat", Hook::Output, -100), rules: from_host(host) },
         Chain {
             name: "forward",
@@ -273,6 +325,33 @@ fn guard() -> Vec<Rule> {
     ]
 }
 
+/// From outside only what is open goes to its container at once; the rest the host's own input rules see first.
+fn from_outside(gate: &str) -> Vec<Rule> {
+    let by_gate = Step::CameBy(Not::Is, gate.to_owned());
+    let mut rules = vec![rule("accepted by the host", [by_gate, Step::ToHost, Step::Jump(PORTS)])];
+    rules.extend([Family::V4, Family::V6].map(|family| {
+        rule("published past the host", [Step::ToHost, Step::In(family, open(family)), Step::Jump(PORTS)])
+    }));
+    rules
+}
+
+/// Behind all other chains: what is still there, the host lets in. It is marked, for the tables of `gate` to send round.
+fn accepted(gate: &str) -> Vec<Rule> {
+    let from_elsewhere = |link: &str| Step::CameBy(Not::IsNot, link.to_owned());
+    let mark = |family| {
+        let steps = [
+            from_elsewhere("lo"),
+            from_elsewhere(gate),
+            Step::New,
+            Step::ToHost,
+            Step::In(family, claims(family)),
+            Step::MarkConnection(ACCEPTED),
+        ];
+        rule("the host lets it in", steps)
+    };
+    [Family::V4, Family::V6].map(mark).into()
+}
+
 fn to_published() -> Rule {
     rule("published ports", [Step::ToHost, Step::Jump(PORTS)])
 }
@@ -289,6 +368,7 @@ fn translate(family: Family) -> Vec<Rule> {
     vec![
         rule("single ports", [Step::ToPort(family, to_port(family))]),
         rule("ports that stay the same", [Step::ToAddress(family, to_address(family))]),
+        rule("ports that move together", [Step::Shift(family, to_shift(family))]),
     ]
 }
 
@@ -366,6 +446,10 @@ impl fmt::Display for Set {
             Shape::ToAddress(family) => {
                 write!(f, "map {} {{ {} : {}; flags interval; }}", self.name, key(family), address(family))
             }
+            Shape::ToShift(family) => {
+                let (name, key, address) = (self.name, key(family), address(family));
+                write!(f, "map {name} {{ {key} : {address} . inet_service . inet_service; flags interval; }}")
+            }
         }
     }
 }
@@ -397,9 +481,12 @@ impl fmt::Display for Step {
             Self::ToHost => f.write_str("fib daddr type local"),
             Self::Established => f.write_str("ct state established,related"),
             Self::Translated => f.write_str("ct status dnat"),
-            Self::ToPort(family, map) | Self::ToAddress(family, map) => {
+            Self::ToPort(family, map) | Self::ToAddress(family, map) | Self::Shift(family, map) => {
                 write!(f, "dnat {} to {} map @{map}", family.word(), key(family))
             }
+            Self::New => f.write_str("ct state new"),
+            Self::In(family, set) => write!(f, "{} @{set}", key(family)),
+            Self::MarkConnection(mark) => write!(f, "ct mark set {mark:#x}"),
             Self::Masquerade => f.write_str("masquerade"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::Accept => f.write_str("accept"),
@@ -505,10 +592,36 @@ mod tests {
     }
 
     #[test]
+    fn the_host_is_asked_unless_a_port_is_open() {
+        let ruleset = plan("brig", &[], Host::default());
+        assert_eq!(
+            lines(&ruleset, "prerouting"),
+            [
+                "iifname \"brig-i\" fib daddr type local jump ports",
+                "fib daddr type local ip daddr . meta l4proto . th dport @open4 jump ports",
+                "fib daddr type local ip6 daddr . meta l4proto . th dport @open6 jump ports",
+            ]
+        );
+        assert_eq!(
+            lines(&ruleset, "input")[0],
+            "iifname != \"lo\" iifname != \"brig-i\" ct state new fib daddr type local \
+             ip daddr . meta l4proto . th dport @claimed4 ct mark set 0x62726967"
+        );
+    }
+
+    #[test]
+    fn the_gate_has_names_that_fit() {
+        for table in ["brig", "brig-12345678", "a-much-longer-name-of-a-table"] {
+            let (out, into) = gate_links(table);
+            assert!(out.len() <= 15 && into.len() <= 15 && out != into, "{out} {into}");
+        }
+    }
+
+    #[test]
     fn the_fingerprint_follows_the_plan() {
         let one = plan("brig", &[bridge(true, true)], Host::default());
         assert_eq!(one.fingerprint(), plan("brig", &[bridge(true, true)], Host::default()).fingerprint());
         assert_ne!(one.fingerprint(), plan("brig", &[bridge(false, true)], Host::default()).fingerprint());
-        assert_eq!(one.uses(&one.chains[0]), 6);
+        assert_eq!(one.uses(&one.chains[0]), 10);
     }
 }

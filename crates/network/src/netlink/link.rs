@@ -19,6 +19,7 @@ const NEW_ADDRESS: u16 = 20;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const GET_ROUTE: u16 = 26;
+const NEW_NEIGHBOUR: u16 = 28;
 
 const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
@@ -69,8 +70,13 @@ const RT_TABLE_LOCAL: u8 = 255;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_UNIVERSE: u8 = 0;
+const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
 const RTN_LOCAL: u8 = 2;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+/// `NUD_PERMANENT`: nobody is asked for it.
+const PERMANENT: u16 = 0x80;
 /// The least priority of the routes of [`new_loopback_route`]: any but 0, which the kernel's own has.
 const LOOPBACK_PRIORITY: u32 = 1024;
 
@@ -152,6 +158,43 @@ pub(crate) fn new_veth(batch: &mut Batch, pair: &VethPair<'_>) {
                 });
             });
         });
+    });
+}
+
+/// Adds the making of a veth pair whose ends are both in this namespace, `far` with a hardware address and still down: the
+/// kernel brings no end up whose other end it does not know yet.
+pub(crate) fn new_pair(batch: &mut Batch, near: &str, far: &str, far_mac: [u8; 6], mtu: u32) {
+    let header = link_header(AF_UNSPEC, 0, UP, UP);
+    batch.message(NEW_LINK, flags::ACK | flags::CREATE | flags::EXCL, &header, |m| {
+        m.text(IFLA_IFNAME, near).u32(IFLA_MTU, mtu);
+        m.nest(IFLA_LINKINFO, |m| {
+            m.text(IFLA_INFO_KIND, "veth");
+            m.nest(IFLA_INFO_DATA, |m| {
+                m.nest_after(VETH_INFO_PEER, &link_header(AF_UNSPEC, 0, 0, 0), |m| {
+                    m.text(IFLA_IFNAME, far).bytes(IFLA_ADDRESS, &far_mac).u32(IFLA_MTU, mtu);
+                });
+            });
+        });
+    });
+}
+
+/// Adds: `address` is beyond `link`, at the hardware address `mac`, and nobody need be asked.
+pub(crate) fn new_neighbour(batch: &mut Batch, link: Index, address: IpAddr, mac: [u8; 6]) {
+    let mut header = [family(address), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    header[4..8].copy_from_slice(&link.0.to_ne_bytes());
+    header[8..10].copy_from_slice(&PERMANENT.to_ne_bytes());
+    batch.message(NEW_NEIGHBOUR, flags::ACK | flags::CREATE | flags::REPLACE, &header, |m| {
+        m.bytes(NDA_DST, &octets(address)).bytes(NDA_LLADDR, &mac);
+    });
+}
+
+/// Adds: `address` is on `link` itself.
+pub(crate) fn new_link_route(batch: &mut Batch, link: Index, address: IpAddr) {
+    let prefix = if address.is_ipv4() { 32 } else { 128 };
+    let header =
+        [family(address), prefix, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_LINK, RTN_UNICAST, 0, 0, 0, 0];
+    batch.message(NEW_ROUTE, flags::ACK | flags::CREATE | flags::EXCL, &header, |m| {
+        m.bytes(RTA_DST, &octets(address)).u32(RTA_OIF, link.0);
     });
 }
 

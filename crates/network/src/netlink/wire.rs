@@ -24,6 +24,8 @@ pub(crate) mod flags {
     pub(crate) const ACK: u16 = 0x4;
     /// All objects are wanted.
     pub(crate) const DUMP: u16 = 0x300;
+    /// Replace the object when it exists.
+    pub(crate) const REPLACE: u16 = 0x100;
     /// Fail when the object exists.
     pub(crate) const EXCL: u16 = 0x200;
     /// Make the object when it is missing.

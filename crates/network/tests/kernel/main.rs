@@ -5,6 +5,7 @@
 
 mod bridge;
 mod firewall;
+mod gate;
 mod isolation;
 mod published;
 mod world;

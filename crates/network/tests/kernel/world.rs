@@ -191,6 +191,7 @@ pub(crate) fn range(
         guest_ip4: Some(ip4),
         guest_ip6: Some(ip6),
         guest_ports,
+        open: true,
     }
 }
 
