@@ -19,6 +19,7 @@ mod logs;
 mod network;
 mod plain_user;
 mod plain_user_machine;
+mod ports;
 mod races;
 mod run;
 mod stats;

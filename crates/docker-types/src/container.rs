@@ -107,8 +107,12 @@ pub struct HostConfig {
     pub log_config: LogConfig,
     /// `default`, `bridge`, `host`, `none`, `container:ID` or a network's name.
     pub network_mode: String,
-    /// Published ports: container port (`80/tcp`) to host addresses.
+    /// Published ports: container port (`80/tcp`, or a range `80-90/tcp`) to host addresses.
     pub port_bindings: BTreeMap<String, Option<Vec<PortBinding>>>,
+    /// Whether they are open to everybody whatever the host's input rules say, which is Docker's meaning; without a word
+    /// the configuration decides.
+    #[serde(rename = "BrigPublishOpen", skip_serializing_if = "Option::is_none")]
+    pub publish_open: Option<bool>,
     /// What happens after the exit.
     pub restart_policy: RestartPolicy,
     /// Whether the container is removed when it ends.

@@ -2,6 +2,7 @@
 //!
 //! `[ip:][hostPort[-range]:]containerPort[-range][/proto]`, IPv6 addresses in brackets or bare.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use std::str::FromStr;
 use base::{ErrorKind, Kinded};
 use serde::{Deserialize, Serialize};
 
-use crate::container::PortBinding;
+use crate::container::{Empty, PortBinding};
 
 /// Why a text is no port specification. The words are Docker's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,8 +116,48 @@ impl FromStr for Port {
     }
 }
 
+/// Ports of a container in a row: `80/tcp`, `80-90/udp`. A range stays one, however long: it is what a publication of
+/// thousands is kept as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ports {
+    /// The numbers.
+    pub range: PortRange,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+impl Ports {
+    /// Returns them one by one.
+    pub fn each(self) -> impl Iterator<Item = Port> {
+        (self.range.first..=self.range.last).map(move |number| Port { number, protocol: self.protocol })
+    }
+
+    /// Tells whether all of `other` are among them.
+    pub fn holds(self, other: Self) -> bool {
+        self.protocol == other.protocol
+            && self.range.first <= other.range.first
+            && other.range.last <= self.range.last
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.range, self.protocol.as_str())
+    }
+}
+
+impl FromStr for Ports {
+    type Err = PortError;
+
+    fn from_str(text: &str) -> Result<Self, PortError> {
+        let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let range = PortRange::parse(range).ok_or_else(|| PortError::ContainerPort(range.to_owned()))?;
+        Ok(Self { range, protocol: protocol.parse()? })
+    }
+}
+
 /// First and last port, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortRange {
     /// The first.
     pub first: u16,
@@ -140,8 +181,18 @@ impl PortRange {
     }
 }
 
-/// Parses one `-p` argument into container ports with their bindings, one a container port.
-pub fn parse_publish(text: &str) -> Result<Vec<(Port, PortBinding)>, PortError> {
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "{}", self.first),
+            false => write!(f, "{}-{}", self.first, self.last),
+        }
+    }
+}
+
+/// Parses one `-p` argument into container ports and their binding. Where the container's are a range, the host's are one of
+/// the same length or none; one port of the container with a range of the host's means any one of them.
+pub fn parse_publish(text: &str) -> Result<(Ports, PortBinding), PortError> {
     let (address, host, container) = split_publish(text);
     let (container_range, protocol) = match container.split_once('/') {
         // A second slash and what follows is dropped, as in Docker.
@@ -159,8 +210,11 @@ pub fn parse_publish(text: &str) -> Result<Vec<(Port, PortBinding)>, PortError> 
         host => Some(PortRange::parse(host).ok_or_else(|| PortError::HostPort(host.to_owned()))?),
     };
     let protocol = protocol.parse()?;
-    pair_up(inside, outside, protocol, &host_ip)
-        .ok_or_else(|| PortError::Ranges { container: container_range.to_owned(), host: host.to_owned() })
+    if outside.is_some_and(|outside| inside.count() > 1 && outside.count() != inside.count()) {
+        return Err(PortError::Ranges { container: container_range.to_owned(), host: host.to_owned() });
+    }
+    let host_port = outside.map_or_else(String::new, |outside| outside.to_string());
+    Ok((Ports { range: inside, protocol }, PortBinding { host_ip, host_port }))
 }
 
 /// Splits into address, host port and container port; all but the last may be empty.
@@ -184,35 +238,43 @@ fn parse_address(text: &str) -> Result<String, PortError> {
     Ok(address.to_string())
 }
 
-/// Gives each container port its binding; `None` when the ranges do not fit each other.
-///
-/// A range on the host with one container port stays a range: any one of it is taken at start.
-fn pair_up(
-    inside: PortRange,
-    outside: Option<PortRange>,
-    protocol: Protocol,
-    host_ip: &str,
-) -> Option<Vec<(Port, PortBinding)>> {
-    let binding = |host_port: String| PortBinding { host_ip: host_ip.to_owned(), host_port };
-    if let Some(outside) = outside
-        && inside.count() == 1
-        && outside.count() > 1
-    {
-        let port = Port { number: inside.first, protocol };
-        return Some(vec![(port, binding(format!("{}-{}", outside.first, outside.last)))]);
+/// Port bindings as the API writes them: by single ports of the container.
+pub type Bindings = BTreeMap<String, Option<Vec<PortBinding>>>;
+
+/// Writes ranges out, one port of the container after the other, as Docker shows them.
+pub fn expand_bindings(bindings: &Bindings) -> Bindings {
+    let mut expanded = Bindings::new();
+    for (key, list) in bindings {
+        let Ok(ports) = key.parse::<Ports>() else {
+            expanded.insert(key.clone(), list.clone());
+            continue;
+        };
+        for (nth, port) in ports.each().enumerate() {
+            let entry = expanded.entry(port.to_string()).or_default();
+            let Some(list) = list else { continue };
+            entry.get_or_insert_default().extend(list.iter().map(|binding| nth_binding(binding, ports, nth)));
+        }
     }
-    if outside.is_some_and(|outside| outside.count() != inside.count()) {
-        return None;
-    }
-    let pairs = (inside.first..=inside.last).enumerate().map(|(nth, number)| {
-        let host_port = outside.map_or_else(String::new, |o| (usize::from(o.first) + nth).to_string());
-        (Port { number, protocol }, binding(host_port))
-    });
-    Some(pairs.collect())
+    expanded
+}
+
+fn nth_binding(binding: &PortBinding, ports: Ports, nth: usize) -> PortBinding {
+    let outside = PortRange::parse(&binding.host_port).filter(|_| ports.range.count() > 1);
+    let host_port = outside.map(|outside| (usize::from(outside.first) + nth).to_string());
+    PortBinding { host_port: host_port.unwrap_or_else(|| binding.host_port.clone()), ..binding.clone() }
+}
+
+/// Writes exposed ranges out, one port after the other.
+pub fn expand_exposed(exposed: &BTreeMap<String, Empty>) -> BTreeMap<String, Empty> {
+    let each = |key: &String| match key.parse::<Ports>() {
+        Ok(ports) => ports.each().map(|port| port.to_string()).collect(),
+        Err(_) => vec![key.clone()],
+    };
+    exposed.keys().flat_map(each).map(|port| (port, Empty {})).collect()
 }
 
 /// Parses one `--expose` argument: `80`, `80-90/udp`.
-pub fn parse_expose(text: &str) -> Result<Vec<Port>, PortError> {
+pub fn parse_expose(text: &str) -> Result<Ports, PortError> {
     if text.contains(':') {
         return Err(PortError::Expose(text.to_owned()));
     }
@@ -222,8 +284,7 @@ pub fn parse_expose(text: &str) -> Result<Vec<Port>, PortError> {
         _ => format!("strconv.ParseUint: parsing {range:?}: invalid syntax"),
     };
     let range = PortRange::parse(range).ok_or_else(|| PortError::ExposeRange(text.to_owned(), reason()))?;
-    let protocol = protocol.parse()?;
-    Ok((range.first..=range.last).map(|number| Port { number, protocol }).collect())
+    Ok(Ports { range, protocol: protocol.parse()? })
 }
 
 /// One published or exposed port of a running container, as the API lists it.
@@ -316,11 +377,7 @@ mod tests {
 
     fn publish(text: &str) -> String {
         match parse_publish(text) {
-            Ok(ports) => ports
-                .iter()
-                .map(|(port, b)| format!("{}|{}->{port}", b.host_ip, b.host_port))
-                .collect::<Vec<_>>()
-                .join(" "),
+            Ok((ports, b)) => format!("{}|{}->{ports}", b.host_ip, b.host_port),
             Err(error) => format!("error: {error}"),
         }
     }
@@ -338,8 +395,8 @@ mod tests {
             ("0:80", "|0->80/tcp"),
             ("1.1.1.1:80-81:80", "1.1.1.1|80-81->80/tcp"),
             ("80:80/tcp/udp", "|80->80/tcp"),
-            ("80-81:90-91/udp", "|80->90/udp |81->91/udp"),
-            ("90-91/sctp", "|->90/sctp |->91/sctp"),
+            ("80-81:90-91/udp", "|80-81->90-91/udp"),
+            ("90-91/sctp", "|->90-91/sctp"),
         ] {
             assert_eq!(publish(text), parsed, "{text}");
         }
@@ -374,7 +431,7 @@ mod tests {
 
     #[test]
     fn expose_is_read_as_docker_does() {
-        assert_eq!(parse_expose("80-82/udp").unwrap().len(), 3);
+        assert_eq!(parse_expose("80-82/udp").unwrap().range.count(), 3);
         for (text, message) in [
             ("80:80", "invalid port format for --expose: 80:80"),
             (
@@ -385,6 +442,33 @@ mod tests {
         ] {
             assert_eq!(parse_expose(text).unwrap_err().to_string(), message);
         }
+    }
+
+    #[test]
+    fn ranges_are_written_out_for_the_api() {
+        let binding = |port: &str| PortBinding { host_ip: String::new(), host_port: port.to_owned() };
+        let kept = Bindings::from([
+            ("80-81/tcp".to_owned(), Some(vec![binding("8000-8001")])),
+            ("81/tcp".to_owned(), Some(vec![binding("9000-9009"), binding("")])),
+            ("90-91/udp".to_owned(), Some(vec![binding("")])),
+            ("7/sctp".to_owned(), None),
+        ]);
+        let shown: Vec<(String, Vec<String>)> = expand_bindings(&kept)
+            .into_iter()
+            .map(|(port, list)| (port, list.into_iter().flatten().map(|binding| binding.host_port).collect()))
+            .collect();
+        let shown: Vec<(&str, String)> =
+            shown.iter().map(|(port, list)| (port.as_str(), list.join(" "))).collect();
+        let expected = [
+            ("7/sctp", ""),
+            ("80/tcp", "8000"),
+            ("81/tcp", "8001 9000-9009 "),
+            ("90/udp", ""),
+            ("91/udp", ""),
+        ];
+        assert_eq!(shown, expected.map(|(port, list)| (port, list.to_owned())));
+        let exposed = BTreeMap::from([("80-82/udp".to_owned(), Empty {}), ("x".to_owned(), Empty {})]);
+        assert_eq!(expand_exposed(&exposed).keys().collect::<Vec<_>>(), ["80/udp", "81/udp", "82/udp", "x"]);
     }
 
     fn summary(ip: &str, private: u16, public: u16, protocol: &str) -> PortSummary {

@@ -33,11 +33,24 @@ pub struct NetworkSettings {
     pub mtu: Option<u32>,
     /// DNS servers of containers that name none; none follows the host's.
     pub dns: Vec<IpAddr>,
+    /// Who may reach published ports.
+    pub publish: PublishSetting,
+}
+
+/// Who may reach published ports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublishSetting {
+    /// Whom the host's input rules let in.
+    #[default]
+    HostRules,
+    /// Everybody, past the host's input rules, as with Docker.
+    Open,
 }
 
 impl Default for NetworkSettings {
     fn default() -> Self {
-        Self { subnet: None, ipv6: true, mtu: None, dns: Vec::new() }
+        Self { subnet: None, ipv6: true, mtu: None, dns: Vec::new(), publish: PublishSetting::default() }
     }
 }
 

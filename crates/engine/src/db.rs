@@ -26,7 +26,7 @@ pub(crate) use volumes::VolumeRow;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What makes the tables of each version out of those of the version before; the version is the number of steps done.
 /// A step that was released never changes: what comes later is a new step at the end.
-const STEPS: &[&str] = &[SCHEMA, ID_BLOCKS];
+const STEPS: &[&str] = &[SCHEMA, ID_BLOCKS, OPEN_PORTS];
 
 const SCHEMA: &str = "
 CREATE TABLE images (
@@ -65,6 +65,9 @@ const ID_BLOCKS: &str = "
 CREATE TABLE id_blocks (
     container TEXT PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
+
+/// Who may reach a published port.
+const OPEN_PORTS: &str = "ALTER TABLE ports ADD COLUMN open INTEGER NOT NULL DEFAULT 0;";
 
 /// The open database.
 #[derive(Debug)]

@@ -179,6 +179,9 @@ pub struct Port {
     pub guest_first: u16,
     /// How many.
     pub count: u16,
+    /// Whether it is open to everybody; otherwise the host's input rules decide who comes in.
+    #[serde(default)]
+    pub open: bool,
 }
 
 /// An image in the store.

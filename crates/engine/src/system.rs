@@ -155,7 +155,7 @@ impl Engine {
             ipv4_forwarding: std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
                 .is_ok_and(|text| text.trim() == "1"),
             log_drivers: vec!["json-file".to_owned(), "none".to_owned()],
-            warnings: self.firewall_warnings(),
+            warnings: self.firewall_warnings(&[]),
         })
     }
 

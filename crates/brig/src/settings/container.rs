@@ -89,6 +89,7 @@ fn host_config(flags: &ContainerFlags, world: &dyn World) -> Result<HostConfig> 
         log_config: log_config(flags)?,
         network_mode: networks::mode(flags),
         port_bindings: port_bindings(flags)?,
+        publish_open: None,
         restart_policy: flags.restart_policy()?,
         auto_remove: flags.rm,
         volumes_from: list(&flags.volumes_from),
@@ -184,10 +185,10 @@ fn labels(flags: &ContainerFlags, world: &dyn World) -> Result<BTreeMap<String, 
 fn exposed_ports(flags: &ContainerFlags) -> Result<BTreeMap<String, Empty>> {
     let mut ports = BTreeMap::new();
     for text in &flags.publish {
-        ports.extend(port::parse_publish(text)?.into_iter().map(|(port, _)| (port.to_string(), Empty {})));
+        ports.insert(port::parse_publish(text)?.0.to_string(), Empty {});
     }
     for text in &flags.expose {
-        ports.extend(port::parse_expose(text)?.into_iter().map(|port| (port.to_string(), Empty {})));
+        ports.insert(port::parse_expose(text)?.to_string(), Empty {});
     }
     Ok(ports)
 }
@@ -195,9 +196,8 @@ fn exposed_ports(flags: &ContainerFlags) -> Result<BTreeMap<String, Empty>> {
 fn port_bindings(flags: &ContainerFlags) -> Result<BTreeMap<String, Option<Vec<PortBinding>>>> {
     let mut bindings: BTreeMap<String, Option<Vec<PortBinding>>> = BTreeMap::new();
     for text in &flags.publish {
-        for (port, binding) in port::parse_publish(text)? {
-            bindings.entry(port.to_string()).or_default().get_or_insert_default().push(binding);
-        }
+        let (ports, binding) = port::parse_publish(text)?;
+        bindings.entry(ports.to_string()).or_default().get_or_insert_default().push(binding);
     }
     Ok(bindings)
 }

@@ -84,7 +84,7 @@ fn ports_follow_the_flags() {
     check(
         &["-p", "8080:80", "--expose", "90-91/udp", "-p", "127.0.0.1::80"],
         json!({
-            "ExposedPorts": {"80/tcp": {}, "90/udp": {}, "91/udp": {}},
+            "ExposedPorts": {"80/tcp": {}, "90-91/udp": {}},
             "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}, {"HostIp": "127.0.0.1", "HostPort": ""}]},
         }),
     );

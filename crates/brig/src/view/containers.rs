@@ -1,10 +1,12 @@
 //! Containers in lists: the STATUS words, the ports, and `ps`.
 
+use std::collections::HashSet;
+
 use docker_types::duration;
 use docker_types::port::{self, PortSummary};
 use docker_types::size;
 use docker_types::time;
-use engine::model::{Container, MountKind, State, Status};
+use engine::model::{Container, MountKind, Port, State, Status};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -67,15 +69,19 @@ fn command_line(argv: &[String]) -> String {
     words.map(|(nth, word)| if nth == 0 { word.clone() } else { quoted(word) }).collect::<Vec<_>>().join(" ")
 }
 
+/// Returns the host's addresses of a published port: without one it is published on every one, which Docker shows as two.
+pub(crate) fn addresses(published: &Port) -> Vec<String> {
+    match published.host_ip {
+        Some(ip) => vec![ip.to_string()],
+        None => vec!["0.0.0.0".to_owned(), "::".to_owned()],
+    }
+}
+
 /// Lists published ports one by one, and the exposed ones that are not published.
 pub(crate) fn ports(container: &Container) -> Vec<PortSummary> {
     let mut list = Vec::new();
     for published in &container.ports {
-        // Without an address the port is published on every one, which Docker shows as two.
-        let addresses = match published.host_ip {
-            Some(ip) => vec![ip.to_string()],
-            None => vec!["0.0.0.0".to_owned(), "::".to_owned()],
-        };
+        let addresses = addresses(published);
         for nth in 0..published.count {
             list.extend(addresses.iter().map(|ip| PortSummary {
                 ip: ip.clone(),
@@ -86,12 +92,16 @@ pub(crate) fn ports(container: &Container) -> Vec<PortSummary> {
         }
     }
     if container.state.status.is_alive() {
-        for text in container.spec.config.exposed_ports.keys() {
-            let Ok(exposed) = text.parse::<port::Port>() else { continue };
-            let protocol = exposed.protocol.as_str();
-            if !list.iter().any(|p| p.private_port == exposed.number && p.protocol == protocol) {
-                let protocol = protocol.to_owned();
-                list.push(PortSummary { private_port: exposed.number, protocol, ..PortSummary::default() });
+        let exposed = container.spec.config.exposed_ports.keys();
+        let exposed = exposed.filter_map(|text| text.parse::<port::Ports>().ok()).flat_map(port::Ports::each);
+        let published: HashSet<(u16, String)> =
+            list.iter().map(|port| (port.private_port, port.protocol.clone())).collect();
+        for port in exposed {
+            let protocol = port.protocol.as_str().to_owned();
+            let place = (port.number, protocol);
+            if !published.contains(&place) {
+                let (private_port, protocol) = place;
+                list.push(PortSummary { private_port, protocol, ..PortSummary::default() });
             }
         }
     }

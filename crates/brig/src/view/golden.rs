@@ -85,13 +85,21 @@ fn web() -> Container {
         mac: "02:00:ac:1e:00:02".to_owned(),
     }];
     web.ports = vec![
-        Port { proto: "tcp".to_owned(), host_ip: None, host_first: 80, guest_first: 80, count: 2 },
+        Port {
+            proto: "tcp".to_owned(),
+            host_ip: None,
+            host_first: 80,
+            guest_first: 80,
+            count: 2,
+            open: false,
+        },
         Port {
             proto: "tcp".to_owned(),
             host_ip: Some([127, 0, 0, 1].into()),
             host_first: 8443,
             guest_first: 443,
             count: 1,
+            open: false,
         },
     ];
     web

@@ -145,7 +145,7 @@ impl Engine {
             return Err(error);
         }
         if mode == Mode::Bridge {
-            warnings.extend(self.firewall_warnings());
+            warnings.extend(self.firewall_warnings(&prepared.ports));
             crate::timings::mark("other firewalls");
         }
         let created = pending.wait_created().doing(doing)?;

@@ -25,6 +25,7 @@ fn read_port(row: &Row<'_>) -> rusqlite::Result<Port> {
         host_first: row.get("host_first")?,
         guest_first: row.get("guest_first")?,
         count: row.get("count")?,
+        open: row.get("open")?,
     })
 }
 
@@ -145,7 +146,7 @@ impl Database {
 
 fn insert_port(tx: &Transaction<'_>, container: &ContainerId, port: &Port) -> rusqlite::Result<()> {
     tx.execute(
-        "INSERT INTO ports VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO ports VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (
             container.as_str(),
             &port.proto,
@@ -153,6 +154,7 @@ fn insert_port(tx: &Transaction<'_>, container: &ContainerId, port: &Port) -> ru
             port.host_first,
             port.guest_first,
             port.count,
+            port.open,
         ),
     )?;
     Ok(())

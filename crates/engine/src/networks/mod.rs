@@ -19,7 +19,6 @@ use crate::error::{Doing, Error, Result};
 use crate::model::{Endpoint, Port};
 use crate::rootless::{self, usermode};
 use addresses::parse_mac;
-use ports::published;
 
 /// Name of the default network.
 pub const BRIDGE: &str = "bridge";
@@ -158,7 +157,7 @@ impl Engine {
         let endpoint = self.db()?.endpoints(id)?.into_iter().next();
         if let Some(endpoint) = endpoint.filter(|_| !ports.is_empty()) {
             self.firewall()?
-                .withdraw(id.as_str(), &published(&ports, &endpoint))
+                .withdraw(id.as_str(), &ports::withdrawn(&ports, &endpoint))
                 .doing(|| "cannot take the published ports back".to_owned())?;
         }
         self.db()?.release_network(id)

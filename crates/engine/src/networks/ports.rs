@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use base::ContainerId;
 use docker_types::ContainerSpec;
-use docker_types::port::PortRange;
-use network::{BridgeConfig, FirewallState, Protocol, PublishedPort};
+use docker_types::port::{PortRange, Ports};
+use network::{BridgeConfig, Firewall, FirewallState, Protocol, PublishedPort};
 
 use super::Prepared;
 use crate::Engine;
+use crate::config::PublishSetting;
 use crate::containers::random_bytes;
 use crate::db::ContainerRow;
 use crate::error::{Doing, Error, Result};
@@ -21,8 +23,8 @@ impl Engine {
         let Some(endpoint) = prepared.endpoint.as_ref().filter(|_| !prepared.ports.is_empty()) else {
             return Ok(());
         };
-        let ports = published(&prepared.ports, endpoint);
         let firewall = self.firewall()?;
+        let ports = published(&gated(firewall, &prepared.ports)?, endpoint);
         let mut result = firewall.publish(id.as_str(), &ports);
         if let Err(network::Error::PortTaken { .. }) = result {
             // The database gave these ports to this container: whoever the rules name is gone, or is about to be told.
@@ -56,7 +58,7 @@ impl Engine {
         for (id, ports) in ports {
             let Some(endpoint) = endpoints.get(&id) else { continue };
             firewall
-                .publish(id.as_str(), &published(&ports, endpoint))
+                .publish(id.as_str(), &published(&gated(firewall, &ports)?, endpoint))
                 .doing(|| format!("cannot publish the ports of container {} again", id.short()))?;
         }
         Ok(())
@@ -94,69 +96,187 @@ impl Engine {
     /// The ports that a request publishes, with free host ports chosen where it names none; neighbours joined to ranges.
     fn wanted_ports(&self, spec: &ContainerSpec) -> Result<Vec<Port>> {
         let host = &spec.host_config;
-        let mut taken: BTreeSet<u16> = self
-            .db()?
-            .all_ports()?
-            .iter()
-            .flat_map(|(_, p)| p.host_first..=p.host_first.saturating_add(p.count - 1))
-            .collect();
-        let mut list = Vec::new();
-        let mut add = |guest: &str, ip: &str, wanted: &str| -> Result<()> {
-            let (guest_port, proto) = split_port(guest)?;
-            let host_ip = match ip {
-                "" => None,
-                text => {
-                    Some(text.parse().map_err(|_| Error::Invalid(format!("invalid host address {text:?}")))?)
-                }
-            };
-            // Without a number, or with 0, a free one is chosen.
-            let host_port = match PortRange::parse(wanted).filter(|range| range.first > 0) {
-                Some(range) if range.first == range.last => range.first,
-                other => {
-                    let range = other.map_or_else(network::ephemeral_range, |range| range.first..=range.last);
-                    let seed = random_bytes()?;
-                    let seed = u32::from_le_bytes([seed[0], seed[1], seed[2], seed[3]]);
-                    network::choose_port(protocol(&proto)?, host_ip, range, &taken, seed)
-                        .doing(|| format!("cannot find a free host port for {guest}"))?
-                }
-            };
-            taken.insert(host_port);
-            list.push(Port { proto, host_ip, host_first: host_port, guest_first: guest_port, count: 1 });
-            Ok(())
+        if host.port_bindings.is_empty() && !host.publish_all_ports {
+            return Ok(Vec::new());
+        }
+        let open = host.publish_open.unwrap_or(self.config().network.publish == PublishSetting::Open);
+        let mut wanted = Wanted {
+            taken: self.db()?.all_ports()?.into_iter().map(|(_, port)| port).collect(),
+            list: Vec::new(),
+            open,
         };
+        let mut bound = Vec::new();
         for (guest, bindings) in &host.port_bindings {
+            let ports = parse_ports(guest)?;
+            bound.push(ports);
             for binding in bindings.iter().flatten() {
-                add(guest, &binding.host_ip, &binding.host_port)?;
+                wanted.add(ports, &binding.host_ip, &binding.host_port)?;
             }
         }
         if host.publish_all_ports {
-            for guest in
-                spec.config.exposed_ports.keys().filter(|port| !host.port_bindings.contains_key(*port))
-            {
-                add(guest, "", "")?;
+            for guest in spec.config.exposed_ports.keys() {
+                let ports = parse_ports(guest)?;
+                if !bound.iter().any(|bound| bound.holds(ports)) {
+                    wanted.add(ports, "", "")?;
+                }
             }
         }
-        Ok(join_ranges(list))
+        Ok(join_ranges(wanted.list))
     }
 
-    /// What another program's firewall does to our traffic, in whole sentences with what to run.
-    pub(crate) fn firewall_warnings(&self) -> Vec<String> {
+    /// What other programs' rules do to our traffic and to the published ports, in whole sentences with what to run.
+    pub(crate) fn firewall_warnings(&self, ports: &[Port]) -> Vec<String> {
         let (bridge, _) = self.network_names();
         // Who may not read the rules is not told about them; the commands that need them fail with the reason.
-        self.firewall().ok().and_then(|firewall| firewall.warnings(&[&bridge]).ok()).unwrap_or_default()
+        let Ok(firewall) = self.firewall() else { return Vec::new() };
+        let mut warnings = firewall.warnings(&[&bridge]).unwrap_or_default();
+        warnings.extend(reach(firewall, ports));
+        warnings
+    }
+}
+
+/// Says who reaches `ports`, where that is not simply everybody.
+fn reach(firewall: &Firewall, ports: &[Port]) -> Option<String> {
+    let ports: Vec<&Port> = ports.iter().filter(|port| !port.open && !is_loopback(port)).collect();
+    if ports.is_empty() {
+        return None;
+    }
+    let named: Vec<String> = ports.iter().map(|port| describe(port)).collect();
+    let named = named.join(", ");
+    if !firewall.ensure_gate().ok()? {
+        return Some(format!(
+            "everybody who reaches this host reaches {named}: the kernel lacks nft_dup_ipv4 and nft_dup_ipv6, so the host's input rules cannot be asked"
+        ));
+    }
+    let judges = firewall.judges_of_input().ok()?;
+    (!judges.is_empty()).then(|| {
+        format!(
+            "{named} can be reached from this host, and by others as far as the host's input rules allow it ({}); to open published ports past these, set [network] publish = \"open\" in brig.toml",
+            judges.join(", ")
+        )
+    })
+}
+
+fn is_loopback(port: &Port) -> bool {
+    port.host_ip.is_some_and(|ip| ip.is_loopback())
+}
+
+/// Names a published port: `0.0.0.0:8080-8090/tcp`.
+fn describe(port: &Port) -> String {
+    let range = PortRange { first: port.host_first, last: last_of(port.host_first, port.count) };
+    let address = port.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string());
+    format!("{}/{}", docker_types::port::join_host_port(&address, &range.to_string()), port.proto)
+}
+
+fn last_of(first: u16, count: u16) -> u16 {
+    first.saturating_add(count.saturating_sub(1))
+}
+
+/// Makes the gate where a port needs it; where the kernel has none, all ports are open, which [`reach`] tells.
+fn gated(firewall: &Firewall, ports: &[Port]) -> Result<Vec<Port>> {
+    let mut ports = ports.to_vec();
+    if ports.iter().any(|port| !port.open) {
+        let gate = firewall
+            .ensure_gate()
+            .doing(|| "cannot put the host's input rules before published ports".to_owned())?;
+        ports.iter_mut().for_each(|port| port.open |= !gate);
+    }
+    Ok(ports)
+}
+
+/// The ports that a request publishes, while they are gathered.
+struct Wanted {
+    /// What others have, and what is wanted already.
+    taken: Vec<Port>,
+    list: Vec<Port>,
+    open: bool,
+}
+
+impl Wanted {
+    fn add(&mut self, guest: Ports, ip: &str, wanted: &str) -> Result<()> {
+        let host_ip = match ip {
+            "" => None,
+            text => Some(text.parse().map_err(|_| Error::Invalid(format!("invalid host address {text:?}")))?),
+        };
+        let proto = guest.protocol.as_str();
+        // Without a number, or with 0, a free one is chosen.
+        match PortRange::parse(wanted).filter(|range| range.first > 0) {
+            Some(range) if range.count() == guest.range.count() => {
+                self.push(proto, host_ip, range.first, guest.range)?;
+            }
+            Some(range) if guest.range.count() > 1 => {
+                return Err(Error::Invalid(format!(
+                    "cannot publish {guest} on {range}: the ranges differ in length"
+                )));
+            }
+            other => {
+                let range = other.map_or_else(network::ephemeral_range, |range| range.first..=range.last);
+                for port in guest.each() {
+                    let host_port = self.choose(port, host_ip, range.clone())?;
+                    self.push(
+                        proto,
+                        host_ip,
+                        host_port,
+                        PortRange { first: port.number, last: port.number },
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        proto: &str,
+        host_ip: Option<IpAddr>,
+        host_first: u16,
+        guest: PortRange,
+    ) -> Result<()> {
+        // One port short of all is the most that a number of 16 bits counts, and 0 is no port.
+        let count = u16::try_from(guest.count())
+            .map_err(|_| Error::Invalid(format!("invalid ports {guest}: port 0 cannot be published")))?;
+        let port = Port {
+            proto: proto.to_owned(),
+            host_ip,
+            host_first,
+            guest_first: guest.first,
+            count,
+            open: self.open,
+        };
+        self.taken.push(port.clone());
+        self.list.push(port);
+        Ok(())
+    }
+
+    fn choose(
+        &self,
+        guest: docker_types::port::Port,
+        host_ip: Option<IpAddr>,
+        range: RangeInclusive<u16>,
+    ) -> Result<u16> {
+        let seed = random_bytes()?;
+        let seed = u32::from_le_bytes([seed[0], seed[1], seed[2], seed[3]]);
+        let taken = |number: u16| {
+            self.taken
+                .iter()
+                .any(|port| (port.host_first..=last_of(port.host_first, port.count)).contains(&number))
+        };
+        network::choose_port(protocol(guest.protocol.as_str())?, host_ip, range, taken, seed)
+            .doing(|| format!("cannot find a free host port for {guest}"))
     }
 }
 
 fn check_free(ports: &[Port]) -> Result<()> {
     for port in ports {
-        let protocol = protocol(&port.proto)?;
-        for number in port.host_first..=port.host_first.saturating_add(port.count - 1) {
-            network::port_is_free(protocol, port.host_ip, number).map_err(|error| Error::PortTaken {
-                address: address_of(port.host_ip, number),
+        let range = port.host_first..=last_of(port.host_first, port.count);
+        network::ports_are_free(protocol(&port.proto)?, port.host_ip, range).map_err(|error| {
+            let taken = if let network::Error::PortTaken { port, .. } = &error { Some(*port) } else { None };
+            Error::PortTaken {
+                address: address_of(port.host_ip, taken.unwrap_or(port.host_first)),
                 proto: port.proto.clone(),
                 why: base::error::render_chain(&error),
-            })?;
-        }
+            }
+        })?;
     }
     Ok(())
 }
@@ -169,12 +289,9 @@ fn address_of(ip: Option<IpAddr>, port: u16) -> String {
     }
 }
 
-fn split_port(text: &str) -> Result<(u16, String)> {
-    let (number, proto) = text.split_once('/').unwrap_or((text, "tcp"));
-    let number = number.parse::<u16>().ok().filter(|number| *number > 0);
-    let number = number.ok_or_else(|| Error::Invalid(format!("invalid container port {text:?}")))?;
-    protocol(proto)?;
-    Ok((number, proto.to_owned()))
+fn parse_ports(text: &str) -> Result<Ports> {
+    let ports = text.parse::<Ports>().ok().filter(|ports| ports.range.first > 0);
+    ports.ok_or_else(|| Error::Invalid(format!("invalid container port {text:?}")))
 }
 
 fn protocol(text: &str) -> Result<Protocol> {
@@ -195,10 +312,11 @@ fn join_ranges(mut list: Vec<Port>) -> Vec<Port> {
             Some(last)
                 if last.proto == port.proto
                     && last.host_ip == port.host_ip
+                    && last.open == port.open
                     && last.host_first.checked_add(last.count) == Some(port.host_first)
                     && last.guest_first.checked_add(last.count) == Some(port.guest_first) =>
             {
-                last.count += 1;
+                last.count += port.count;
             }
             _ => joined.push(port),
         }
@@ -206,8 +324,15 @@ fn join_ranges(mut list: Vec<Port>) -> Vec<Port> {
     joined
 }
 
+/// All that [`published`] may have put into the firewall for `ports`, whatever was decided of them then.
+pub(super) fn withdrawn(ports: &[Port], endpoint: &Endpoint) -> Vec<PublishedPort> {
+    let mut ports = published(ports, endpoint);
+    ports.iter_mut().for_each(|port| port.open = true);
+    ports
+}
+
 pub(super) fn published(ports: &[Port], endpoint: &Endpoint) -> Vec<PublishedPort> {
-    let range = |first: u16, count: u16| first..=first.saturating_add(count - 1);
+    let range = |first: u16, count: u16| first..=last_of(first, count);
     ports
         .iter()
         .filter_map(|port| {
@@ -218,6 +343,7 @@ pub(super) fn published(ports: &[Port], endpoint: &Endpoint) -> Vec<PublishedPor
                 guest_ip4: endpoint.ip4,
                 guest_ip6: endpoint.ip6,
                 guest_ports: range(port.guest_first, port.count),
+                open: port.open,
             })
         })
         .collect()
@@ -228,7 +354,14 @@ mod tests {
     use super::*;
 
     fn port(host: u16, guest: u16) -> Port {
-        Port { proto: "tcp".into(), host_ip: None, host_first: host, guest_first: guest, count: 1 }
+        Port {
+            proto: "tcp".into(),
+            host_ip: None,
+            host_first: host,
+            guest_first: guest,
+            count: 1,
+            open: false,
+        }
     }
 
     #[test]

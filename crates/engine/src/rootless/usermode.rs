@@ -198,7 +198,7 @@ mod tests {
 
     fn port(proto: &str, ip: Option<&str>, host: u16, guest: u16, count: u16) -> Port {
         let host_ip = ip.map(|ip| ip.parse().unwrap());
-        Port { proto: proto.into(), host_ip, host_first: host, guest_first: guest, count }
+        Port { proto: proto.into(), host_ip, host_first: host, guest_first: guest, count, open: false }
     }
 
     #[test]

@@ -223,6 +223,12 @@ impl Firewall {
         foreign::warnings(&self.socket, &self.table, bridges).attempt(|| "read the host's firewall".into())
     }
 
+    /// Names the chains of others that refuse some of what is meant for the host: they decide who reaches published ports that
+    /// are not open.
+    pub fn judges_of_input(&self) -> Result<Vec<String>> {
+        foreign::judges_of_input(&self.socket, &self.table).attempt(|| "read the host's firewall".into())
+    }
+
     /// Removes the table and what Brig put into Docker's chain for it; what is missing is fine.
     pub fn teardown(&self) -> Result<()> {
         let what = || format!("remove the firewall table {:?}", self.table);

@@ -6,7 +6,7 @@ use docker_types::container::{ContainerConfig, HostConfig, PortBinding};
 use docker_types::inspect::container::{
     ContainerInspect, ContainerState, EndpointSettings, GraphDriver, MountPoint, NetworkSettings,
 };
-use docker_types::time;
+use docker_types::{port, time};
 use engine::model::{self, Container, MountKind, Status};
 use jiff::Timestamp;
 
@@ -60,6 +60,7 @@ fn host_config(container: &Container) -> HostConfig {
     default(&mut host.ipc_mode, "private");
     default(&mut host.log_config.driver, "json-file");
     default(&mut host.restart_policy.name, "no");
+    host.port_bindings = port::expand_bindings(&host.port_bindings);
     if host.shm_size == 0 {
         host.shm_size = SHM_SIZE;
     }
@@ -69,6 +70,7 @@ fn host_config(container: &Container) -> HostConfig {
 /// What the process is, with the host name that it has when nobody gave one.
 fn config(container: &Container) -> ContainerConfig {
     let mut config = container.spec.config.clone();
+    config.exposed_ports = port::expand_exposed(&config.exposed_ports);
     let host = &container.spec.host_config;
     let shared =
         host.network_mode == "host" || host.network_mode.starts_with("container:") || host.uts_mode == "host";

@@ -8,8 +8,6 @@ use sys::xtables::{Info, Tables};
 use super::{Dropping, Foreign};
 use crate::netlink::wire::{text, u16_at, u32_at};
 
-/// The hook of forwarded packets (`NF_INET_FORWARD`).
-const FORWARD: usize = 2;
 /// How often a table that changed while it was read is read again.
 const RETRIES: usize = 8;
 /// Verdicts are kept as their negative less one.
@@ -32,8 +30,8 @@ struct Layout {
 const IPV4: Layout = Layout { in_name: 16, protocol: 80..84, target_offset: 88, length: 112 };
 const IPV6: Layout = Layout { in_name: 64, protocol: 128..133, target_offset: 140, length: 168 };
 
-/// Returns the chains `FORWARD` that drop by policy, each with all rules of its table.
-pub(super) fn dropping() -> io::Result<Vec<(Dropping, Vec<Foreign>)>> {
+/// Returns the chains of a hook, by number (`NF_INET_*`) and name, that drop by policy, each with all rules of its table.
+pub(super) fn dropping(hook: usize, name: &str) -> io::Result<Vec<(Dropping, Vec<Foreign>)>> {
     let mut found = Vec::new();
     for (family, ipv6, layout, list) in
         [(2, false, IPV4, "ip_tables_names"), (10, true, IPV6, "ip6_tables_names")]
@@ -45,8 +43,8 @@ pub(super) fn dropping() -> io::Result<Vec<(Dropping, Vec<Foreign>)>> {
             continue;
         }
         let (info, entries) = read(&Tables::open(ipv6)?)?;
-        if verdict(&entries, info.underflow[FORWARD] as usize, &layout) == Some(DROP) {
-            let chain = Dropping { family, table: "filter".into(), chain: "FORWARD".into(), legacy: true };
+        if verdict(&entries, info.underflow[hook] as usize, &layout) == Some(DROP) {
+            let chain = Dropping { family, table: "filter".into(), chain: name.into(), legacy: true };
             found.push((chain, rules(&entries, &layout)));
         }
     }

@@ -23,6 +23,7 @@ const CHAIN_NAME: u16 = 3;
 const CHAIN_HOOK: u16 = 4;
 const CHAIN_POLICY: u16 = 5;
 const HOOK_NUMBER: u16 = 1;
+const HOOK_INPUT: u32 = 1;
 const HOOK_FORWARD: u32 = 2;
 const POLICY_DROP: u32 = 0;
 const RULE_TABLE: u16 = 1;
@@ -204,8 +205,8 @@ pub(super) fn warnings(socket: &Socket, table: &str, bridges: &[&str]) -> io::Re
     let mut batch = Batch::new();
     encode::put_dump(&mut batch, kind::GET_CHAIN, |_| {});
     let answers = socket.request(&batch)?;
-    let mut found = legacy::dropping()?;
-    for (chain, drops) in answers.objects().filter_map(|message| read_forwarding(message.body)) {
+    let mut found = legacy::dropping(HOOK_FORWARD as usize, "FORWARD")?;
+    for (chain, drops) in answers.objects().filter_map(|message| read_base(HOOK_FORWARD, message.body)) {
         if chain.table == table {
             continue;
         }
@@ -221,14 +222,34 @@ pub(super) fn warnings(socket: &Socket, table: &str, bridges: &[&str]) -> io::Re
     Ok(found.iter().flat_map(cut).collect())
 }
 
-/// Reads a chain for forwarded packets, and whether its policy is to drop.
-fn read_forwarding(body: &[u8]) -> Option<(Dropping, bool)> {
+/// Names the chains of others that refuse some of what is meant for the host, such as `inet filter input`.
+pub(super) fn judges_of_input(socket: &Socket, table: &str) -> io::Result<Vec<String>> {
+    let mut batch = Batch::new();
+    encode::put_dump(&mut batch, kind::GET_CHAIN, |_| {});
+    let answers = socket.request(&batch)?;
+    let mut found: Vec<Dropping> =
+        legacy::dropping(HOOK_INPUT as usize, "INPUT")?.into_iter().map(|(chain, _)| chain).collect();
+    for (chain, drops) in answers.objects().filter_map(|message| read_base(HOOK_INPUT, message.body)) {
+        if chain.table != table && (drops || reachable(socket, &chain)?.all().iter().any(|rule| rule.refuses))
+        {
+            found.push(chain);
+        }
+    }
+    let name = |chain: Dropping| {
+        let word = family_word(chain.family).unwrap_or_default();
+        format!("{word} {} {}", chain.table, chain.chain)
+    };
+    Ok(found.into_iter().map(name).collect())
+}
+
+/// Reads a chain of a hook, and whether its policy is to drop.
+fn read_base(wanted: u32, body: &[u8]) -> Option<(Dropping, bool)> {
     let attributes = body.get(4..)?;
     let hook = be32_at(attribute(attribute(attributes, CHAIN_HOOK)?, HOOK_NUMBER)?, 0)?;
     let policy = be32_at(attribute(attributes, CHAIN_POLICY)?, 0)?;
     let name = |kind| attribute(attributes, kind).map(|name| text(name).to_owned());
     let family = *body.first()?;
-    if family_word(family).is_none() || hook != HOOK_FORWARD {
+    if family_word(family).is_none() || hook != wanted {
         return None;
     }
     let chain = Dropping { family, table: name(CHAIN_TABLE)?, chain: name(CHAIN_NAME)?, legacy: false };
