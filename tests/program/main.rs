@@ -5,6 +5,7 @@
 //! leaves something behind (see `testkit::World`).
 
 mod command_line;
+mod cp;
 mod crash;
 mod events;
 mod exec;

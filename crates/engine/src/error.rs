@@ -19,6 +19,14 @@ pub enum Error {
         /// The name that was asked for.
         name: String,
     },
+    /// There is no such path inside a container.
+    #[error("Could not find the file {path} in container {container}")]
+    NoFile {
+        /// The path.
+        path: String,
+        /// The container as it was asked for.
+        container: String,
+    },
     /// Several objects begin with that id.
     #[error("multiple {what}s found with provided prefix: {prefix}")]
     Ambiguous {
@@ -135,7 +143,7 @@ pub enum Error {
 impl Kinded for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NoFile { .. } => ErrorKind::NotFound,
             Self::NameTaken { .. } | Self::Conflict(_) | Self::PortTaken { .. } => ErrorKind::Conflict,
             Self::Ambiguous { .. } | Self::Invalid(_) | Self::Account(_) => ErrorKind::Invalid,
             Self::Unsupported(_) | Self::Format { .. } => ErrorKind::Unsupported,

@@ -5,6 +5,7 @@
 //! something opens an engine of its own on the same two roots, and the database, the locks of the containers' folders and the
 //! kernel keep them apart. Everything that is reported is reconciled with the kernel first.
 
+pub mod archive;
 pub mod config;
 pub mod containers;
 mod db;

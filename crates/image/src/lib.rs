@@ -28,6 +28,7 @@ mod sweep;
 pub mod tar;
 #[cfg(test)]
 mod testing;
+pub mod tree;
 pub mod unpack;
 
 pub use error::{Error, Result};

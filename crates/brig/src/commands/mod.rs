@@ -6,6 +6,7 @@ mod attach;
 mod cleanup;
 mod completion;
 mod container_prune;
+mod cp;
 mod create;
 mod each;
 mod events;
@@ -26,6 +27,7 @@ mod logout;
 mod logs;
 mod network_inspect;
 mod network_ls;
+mod output;
 mod pause;
 mod port;
 mod progress;
@@ -135,11 +137,7 @@ pub(crate) struct Group {
 
 /// The groups.
 pub(crate) const GROUPS: &[Group] = &[
-    Group {
-        name: "container",
-        about: "Manage containers",
-        missing: &["commit", "cp", "diff", "export", "update"],
-    },
+    Group { name: "container", about: "Manage containers", missing: &["commit", "diff", "export", "update"] },
     Group { name: "image", about: "Manage images", missing: &["build", "push"] },
     Group {
         name: "network",
@@ -160,7 +158,6 @@ pub(crate) const MISSING: &[&str] = &[
     "compose",
     "config",
     "context",
-    "cp",
     "diff",
     "export",
     "manifest",
@@ -184,6 +181,7 @@ pub(crate) const SECTIONS: &[(&str, &[&str])] = &[
         &[
             "attach",
             "completion",
+            "cp",
             "create",
             "events",
             "history",
@@ -216,6 +214,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
     cleanup::ENTRY,
     completion::ENTRY,
     container_prune::ENTRY,
+    cp::ENTRY,
     create::ENTRY,
     events::ENTRY,
     exec::ENTRY,

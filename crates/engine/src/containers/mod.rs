@@ -33,6 +33,7 @@ mod top;
 mod truth;
 mod user;
 mod userns;
+mod view;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -55,6 +56,7 @@ pub use stats::Sampler;
 pub use stop::WaitCondition;
 pub use top::Top;
 pub(crate) use userns::UserNamespace;
+pub(crate) use view::View;
 
 use crate::Engine;
 use crate::db::ContainerRow;

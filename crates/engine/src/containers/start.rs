@@ -178,7 +178,7 @@ impl Engine {
         list
     }
 
-    fn mount_rootfs(&self, row: &ContainerRow, users: Option<&UserNamespace>) -> Result<OwnedFd> {
+    pub(super) fn mount_rootfs(&self, row: &ContainerRow, users: Option<&UserNamespace>) -> Result<OwnedFd> {
         let doing = || format!("cannot prepare the root file system of container {}", row.name);
         let store = self.store()?;
         let snapshot = match store.snapshot(row.id.as_str()) {

@@ -202,10 +202,7 @@ impl<'a> Unpacker<'a> {
         let fd = self
             .replacing(name, |folder| rustix::fs::openat(folder, name, flags, mode))
             .map_err(|e| io("create", name, e))?;
-        match &entry.segments {
-            None => write_all(&fd, name, reader)?,
-            Some(segments) => write_sparse(&fd, name, entry.size, segments, reader)?,
-        }
+        write_data(&fd, name, entry, reader)?;
         self.done.size = self.done.size.saturating_add(entry.size);
         self.done.disk = self.done.disk.saturating_add(entry.size.div_ceil(PAGE).saturating_mul(PAGE));
         self.finish_open(fd.as_fd(), name, entry, self.folders.is_setgid())?;
@@ -404,6 +401,19 @@ fn owner(entry: &Entry) -> Result<(u32, u32), UnpackError> {
         }
     }
     Ok((u32::try_from(entry.uid).unwrap_or(0), u32::try_from(entry.gid).unwrap_or(0)))
+}
+
+/// Writes the data of the member `entry`, holes left out, to the empty file `fd`.
+pub(crate) fn write_data<R: BufRead>(
+    fd: &OwnedFd,
+    name: &[u8],
+    entry: &Entry,
+    reader: &mut Reader<R>,
+) -> Done {
+    match &entry.segments {
+        None => write_all(fd, name, reader),
+        Some(segments) => write_sparse(fd, name, entry.size, segments, reader),
+    }
 }
 
 fn write_all<R: BufRead>(fd: &OwnedFd, name: &[u8], reader: &mut Reader<R>) -> Done {

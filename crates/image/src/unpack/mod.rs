@@ -28,7 +28,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::tar::{Entry, Limits, Reader, TarError};
 
-pub(crate) use xattr::{Form, list_xattrs, set_opaque};
+pub(crate) use apply::write_data;
+pub(crate) use path::split as split_path;
+pub(crate) use xattr::{Form, is_allowed, list_xattrs, set_opaque};
 
 /// Limits of unpacking.
 #[derive(Debug, Clone)]

@@ -40,7 +40,7 @@ pub(super) fn clean(path: &[u8], clean: &mut Vec<u8>) -> Result<(), &'static str
 }
 
 /// Splits a clean path into the folder above and the name.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|b| *b == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b"", path),

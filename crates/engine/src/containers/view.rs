@@ -1,0 +1,187 @@
+//! A container's files as the container sees them, volumes and binds included, for `cp` and its like.
+//!
+//! ```text
+//! running    /proc/PID/root of its init: the container's own mount namespace, entered by descriptor only
+//! stopped    its snapshot, mounted in a namespace of a helper thread's own, its volumes and binds on top
+//! ```
+//! Nothing of the container runs for it, and nothing shows in the host's mount table. A path is resolved beneath
+//! [`View::root`], where the container's absolute links and its mounts lead to what they lead to inside.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
+};
+use sys::beneath::Root;
+use sys::mount::{SetAttr, attr, mount_setattr};
+
+use super::ContainerLock;
+use super::truth::Truth;
+use crate::Engine;
+use crate::db::ContainerRow;
+use crate::error::{Error, Result};
+use crate::model::{MountKind, MountPoint, Status};
+
+/// Mode of folders and files that become mount points.
+const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
+const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// The files of a container, as long as it is held.
+#[derive(Debug)]
+pub(crate) struct View {
+    root: OwnedFd,
+    /// Keeps the mounts of a stopped container.
+    _namespace: Option<OwnedFd>,
+    /// Keeps a stopped one from being started meanwhile: two mounts of one snapshot would not see each other.
+    _lock: Option<ContainerLock>,
+}
+
+/// One mount of the view of a stopped container.
+struct Part {
+    source: PathBuf,
+    target: String,
+    writable: bool,
+}
+
+impl View {
+    /// The root of the container's files; a descriptor that only names it.
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+}
+
+impl Engine {
+    /// Opens the files of the container that `name` means.
+    pub(crate) fn view_files(&self, name: &str) -> Result<(ContainerRow, View)> {
+        let row = self.row(name)?;
+        self.tend(&row)?;
+        let row = self.row(row.id.as_str())?;
+        if let Some(view) = self.running_view(&row)? {
+            return Ok((row, view));
+        }
+        if row.status == Status::Created {
+            self.make_folder(&row.id)?;
+        }
+        let lock = self.lock(&row.id)?;
+        let row = self.row(row.id.as_str())?;
+        if let Some(view) = self.running_view(&row)? {
+            return Ok((row, view));
+        }
+        if row.status == Status::Removing {
+            return Err(Error::Conflict(format!("container {} is being removed", row.name)));
+        }
+        let view = self.stopped_view(&row, lock)?;
+        Ok((row, view))
+    }
+
+    fn running_view(&self, row: &ContainerRow) -> Result<Option<View>> {
+        if row.status != Status::Running {
+            return Ok(None);
+        }
+        let Truth::Alive(state) = self.truth(&row.id) else { return Ok(None) };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(format!("/proc/{}", state.pid), flags, Mode::empty());
+        // The number may have been given to another before the folder was opened; afterwards it cannot be.
+        if !state.is_alive() {
+            return Ok(None);
+        }
+        let root = opened.and_then(|process| rustix::fs::openat(process, "root", flags, Mode::empty()));
+        let root = root.map_err(|error| Error::System {
+            action: format!("open the root of container {}", row.name),
+            source: error.into(),
+        })?;
+        Ok(Some(View { root, _namespace: None, _lock: None }))
+    }
+
+    fn stopped_view(&self, row: &ContainerRow, lock: ContainerLock) -> Result<View> {
+        // Owners are seen as the container numbers them, whatever it is shifted by while it runs.
+        let rootfs = self.mount_rootfs(row, None)?;
+        row.volumes().try_for_each(|name| self.make_volume_folders(name))?;
+        let mut points: Vec<MountPoint> =
+            row.mounts.iter().cloned().map(|point| self.with_source(point)).collect();
+        let _held = self.open_subpaths(&mut points)?;
+        let folder = self.container_path(&row.id);
+        let own =
+            [("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts")];
+        let own = own.iter().map(|(name, target)| Part {
+            source: folder.join(name),
+            target: (*target).to_owned(),
+            writable: true,
+        });
+        let mounted = points.iter().filter(|point| point.kind != MountKind::Tmpfs).map(|point| Part {
+            source: PathBuf::from(&point.source),
+            target: point.target.clone(),
+            writable: point.writable,
+        });
+        let covered = |part: &Part| points.iter().any(|point| point.target == part.target);
+        let mut parts: Vec<Part> = own.filter(|part| part.source.exists() && !covered(part)).collect();
+        parts.extend(mounted);
+        let readonly = row.spec.host_config.readonly_rootfs;
+        let (root, namespace) = assemble(&rootfs, &folder, &parts, readonly).map_err(|source| {
+            Error::System { action: format!("put the files of container {} together", row.name), source }
+        })?;
+        Ok(View { root, _namespace: Some(namespace), _lock: Some(lock) })
+    }
+}
+
+/// Mounts everything in a namespace of a thread's own; returns the root and the namespace, which the mounts live as long as.
+fn assemble(
+    rootfs: &OwnedFd,
+    point: &Path,
+    parts: &[Part],
+    readonly: bool,
+) -> io::Result<(OwnedFd, OwnedFd)> {
+    std::thread::scope(|scope| {
+        let work = || assemble_here(rootfs, point, parts, readonly);
+        let thread = std::thread::Builder::new().name("view".to_owned()).spawn_scoped(scope, work)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn assemble_here(
+    rootfs: &OwnedFd,
+    point: &Path,
+    parts: &[Part],
+    readonly: bool,
+) -> io::Result<(OwnedFd, OwnedFd)> {
+    sys::thread::unshare_mounts()?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    move_mount(rootfs, "", CWD, point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = Root::from_fd(rustix::fs::open(point, flags, Mode::empty())?);
+    for part in parts {
+        match attach(&root, part) {
+            // What was bound is gone: the next start says so.
+            Err(error) if error == Errno::NOENT => {}
+            attached => attached?,
+        }
+    }
+    if readonly {
+        mount_setattr(rootfs.as_fd(), false, SetAttr { set: attr::RDONLY, ..SetAttr::default() })?;
+    }
+    let namespace =
+        rustix::fs::open("/proc/thread-self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let root = root.resolve(Path::new("/"))?;
+    Ok((root, namespace))
+}
+
+fn attach(root: &Root, part: &Part) -> rustix::io::Result<()> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(CWD, &part.source, flags)?;
+    if !part.writable {
+        mount_setattr(tree.as_fd(), true, SetAttr { set: attr::RDONLY, ..SetAttr::default() })?;
+    }
+    let stat = rustix::fs::fstat(&tree)?;
+    let target = Path::new(&part.target);
+    let target = match FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        true => root.ensure_dir(target, FOLDER_MODE)?,
+        false => root.ensure_file(target, FILE_MODE, FOLDER_MODE)?,
+    };
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(&tree, "", target, "", flags)
+}
