@@ -10,6 +10,7 @@ mod crash;
 mod events;
 mod exec;
 mod files;
+mod health;
 mod hostile;
 mod images;
 mod isolation;

@@ -51,9 +51,15 @@ pub struct ContainerConfig {
     pub env: Vec<String>,
     /// Arguments after the entry point; none means the image's.
     pub cmd: Option<Vec<String>>,
-    /// Health check, recorded.
+    /// Health check.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
+    /// What is done when it becomes unhealthy: `none`, `restart`, `stop` or `kill`; empty means `none`. Podman's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub healthcheck_on_failure_action: String,
+    /// The shell of shell forms; none means `/bin/sh -c`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Vec<String>>,
     /// The image as the user named it.
     pub image: String,
     /// Anonymous volumes, by path inside.

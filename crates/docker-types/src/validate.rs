@@ -78,6 +78,10 @@ pub enum InvalidSpec {
         "invalid endpoint settings: an IP address can be chosen on the network bridge only, not on {0:?}"
     )]
     AddressAndMode(String),
+    #[error("{0} in Healthcheck cannot be less than 1ms")]
+    HealthTime(&'static str),
+    #[error("Retries in Healthcheck cannot be negative")]
+    HealthRetries,
     #[error("invalid environment variable: {0}")]
     Env(String),
     #[error("invalid mount config for type {kind:?}: {why}")]
@@ -128,8 +132,25 @@ pub fn spec(spec: &ContainerSpec, cpus: usize) -> Result<(), InvalidSpec> {
     if host.shm_size < 0 { Err(InvalidSpec::ShmSize) } else { Ok(()) }
 }
 
+/// The least time that a health check may name, in nanoseconds.
+const HEALTH_TIME_MIN: i64 = 1_000_000;
+
+fn health(check: &crate::container::Healthcheck) -> Result<(), InvalidSpec> {
+    let times = [
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
+    ];
+    if let Some((name, _)) = times.into_iter().find(|(_, time)| *time != 0 && *time < HEALTH_TIME_MIN) {
+        return Err(InvalidSpec::HealthTime(name));
+    }
+    if check.retries < 0 { Err(InvalidSpec::HealthRetries) } else { Ok(()) }
+}
+
 fn config(spec: &ContainerSpec) -> Result<(), InvalidSpec> {
     let config = &spec.config;
+    config.healthcheck.as_ref().map_or(Ok(()), health)?;
     let strings =
         [("Hostname", &config.hostname), ("Domainname", &config.domainname), ("User", &config.user)];
     if let Some((field, _)) = strings.into_iter().find(|(_, text)| text.contains('\0')) {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use base::ContainerId;
 use docker_types::ContainerSpec;
 use jiff::Timestamp;
+pub use monitor::{HealthReport, HealthStatus, ProbeResult};
 use oci::{Digest, ImageRef};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,8 @@ pub struct Container {
     pub endpoints: Vec<Endpoint>,
     /// Ports that are published while it runs.
     pub ports: Vec<Port>,
+    /// How well it is, if that is checked and it was started.
+    pub health: Option<HealthReport>,
     /// Where its output is logged, if it is.
     pub log_path: Option<PathBuf>,
     /// Its folder in the data root.

@@ -12,7 +12,7 @@ use runtime::{CgroupDriver, CreateRequest, ExecRequest, ReaperInit, Rootfs, Stdi
 
 use crate::launch::{CgroupManager, Launch, LaunchFds};
 
-/// Makes the processes of containers. Except for [`Creator::oom_killed`] and [`Creator::delete`] it is called in a forked
+/// Makes the processes of containers. Except for [`Creator::is_paused`], [`Creator::oom_killed`] and [`Creator::delete`] it is called in a forked
 /// process, which ends afterwards.
 pub trait Creator {
     /// Makes the container up to the point where its init waits, as a child of the caller's parent.
@@ -20,6 +20,11 @@ pub trait Creator {
 
     /// Runs a process inside the container, as a child of the caller's parent.
     fn exec(&self, job: ExecJob<'_>) -> Result<MadeProcess, Refusal>;
+
+    /// Says whether the container's processes are frozen.
+    fn is_paused(&self, _launch: &Launch) -> bool {
+        false
+    }
 
     /// Says whether the kernel killed a process of the container for want of memory. Called once the init has ended.
     fn oom_killed(&self, launch: &Launch) -> bool;
@@ -166,6 +171,11 @@ impl Creator for RuntimeCreator {
             console: executed.console,
             warnings: executed.warnings,
         })
+    }
+
+    fn is_paused(&self, launch: &Launch) -> bool {
+        runtime::state(&launch.state_root, launch.id.as_str())
+            .is_ok_and(|state| state.status == runtime::Status::Paused)
     }
 
     fn oom_killed(&self, launch: &Launch) -> bool {

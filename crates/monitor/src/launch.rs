@@ -57,9 +57,32 @@ pub struct Launch {
     /// Folder of the record of events, `<root>/events`; `None` keeps no record.
     #[serde(default)]
     pub events: Option<PathBuf>,
+    /// How the container's health is checked, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthCheck>,
     /// The program that the monitor and its clean-up are; `None` for this very one (`/proc/self/exe`).
     #[serde(default)]
     pub program: Option<PathBuf>,
+}
+
+/// How the health of a container is checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// The probe: `process` of `config.json` as JSON, without a terminal.
+    pub process: String,
+    /// Milliseconds from the end of one probe to the next.
+    pub interval_ms: u64,
+    /// Milliseconds that a probe may take.
+    pub timeout_ms: u64,
+    /// Milliseconds from the start in which failures do not count, until a probe has succeeded.
+    pub start_period_ms: u64,
+    /// Milliseconds between probes in that time.
+    pub start_interval_ms: u64,
+    /// Failures in a row that mean unhealthy.
+    pub retries: u32,
+    /// Arguments after the program's name of the command that is run with the new status when it changes; empty for none.
+    #[serde(with = "os_strings")]
+    pub changed: Vec<OsString>,
 }
 
 /// What the process of a container reads on its standard input.
@@ -199,11 +222,12 @@ mod tests {
             cgroup: CgroupManager::Systemd,
             seccomp_cache: None,
             events: None,
+            health: Some(HealthCheck { process: "{}".into(), retries: 3, ..HealthCheck::default() }),
             program: None,
         };
         launch.save().unwrap();
         let loaded = Launch::load(&dir).unwrap();
-        assert_eq!(loaded.cleanup, launch.cleanup);
+        assert_eq!((loaded.cleanup, loaded.health), (launch.cleanup, launch.health));
         assert_eq!((loaded.stdin, loaded.log, loaded.cgroup), (launch.stdin, launch.log, launch.cgroup));
         fs::remove_dir_all(dir).unwrap();
     }

@@ -18,6 +18,7 @@ mod connection;
 pub mod creator;
 pub mod error;
 pub mod events;
+pub mod health;
 pub mod interact;
 pub mod launch;
 pub mod log;
@@ -29,7 +30,8 @@ mod wire;
 
 pub use client::{AttachOptions, Claim, Client, Event, ExecLaunch, Session, SessionSender};
 pub use error::{Error, Result};
-pub use launch::{CgroupManager, Launch, LaunchFds, LogSpec, StdinMode};
+pub use health::{HealthReport, HealthStatus, ProbeResult};
+pub use launch::{CgroupManager, HealthCheck, Launch, LaunchFds, LogSpec, StdinMode};
 pub use process::{monitor_main, monitor_main_with};
 pub use record::{ExecRecord, ExitRecord, StateRecord};
 pub use spawn::{CreatedInfo, Pending, Started, ensure_monitor, spawn};

@@ -12,6 +12,7 @@ mod each;
 mod events;
 mod exec;
 mod generate;
+mod health_changed;
 mod history;
 mod image_inspect;
 mod image_prune;
@@ -219,6 +220,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
     events::ENTRY,
     exec::ENTRY,
     generate::ENTRY,
+    health_changed::ENTRY,
     history::ENTRY,
     image_inspect::ENTRY,
     image_prune::ENTRY,

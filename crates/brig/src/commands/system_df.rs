@@ -66,7 +66,7 @@ fn verbose(usage: &DiskUsage, now: Timestamp) -> String {
     let mut rows = String::from("CONTAINER ID\tIMAGE\tLOCAL VOLUMES\tSIZE\tSTATUS\tNAMES");
     for (container, bytes) in &usage.containers {
         let volumes = container.mounts.iter().filter(|mount| mount.volume.is_some()).count();
-        let status = containers::status(&container.state, now);
+        let status = containers::status(container, now);
         let (id, image, name) = (container.id.short(), &container.image_name, &container.name);
         rows += &format!("\n{id}\t{image}\t{volumes}\t{}\t{status}\t{name}", disk::human(*bytes));
     }

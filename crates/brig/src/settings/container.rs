@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 use docker_types::container::{
-    ContainerConfig, ContainerSpec, Empty, Healthcheck, HostConfig, LogConfig, PortBinding, Resources,
+    ContainerConfig, ContainerSpec, Empty, HostConfig, LogConfig, PortBinding, Resources,
 };
 use docker_types::{bind, env, platform, policy, port, security};
 
 use super::flags::{ContainerFlags, Stream};
-use super::{World, networks, process, read_file};
+use super::{World, health, networks, process, read_file};
 
 /// Makes the request: `image` and what follows it on the command line, and the flags.
 pub(crate) fn spec(
@@ -61,9 +61,9 @@ fn config(
         stdin_once: flags.interactive && attach_stdin,
         env: process::variables(&flags.env, &flags.env_file, world)?,
         cmd: if command.is_empty() { None } else { Some(command.to_vec()) },
-        healthcheck: flags
-            .no_healthcheck
-            .then(|| Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() }),
+        healthcheck: health::check(flags)?,
+        healthcheck_on_failure_action: flags.health_on_failure.clone().unwrap_or_default(),
+        shell: None,
         image: image.to_owned(),
         volumes: anonymous_volumes(flags)?,
         working_dir: flags.workdir.clone().unwrap_or_default(),

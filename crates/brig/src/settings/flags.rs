@@ -5,7 +5,7 @@
 use clap::Args;
 use docker_types::container::{DeviceMapping, Mount, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice};
 use docker_types::host::NetworkFlag;
-use docker_types::{device, host, limits, mount, policy, security, size};
+use docker_types::{device, duration, host, limits, mount, policy, security, size};
 use engine::containers::PullPolicy;
 
 /// Flags that are known and refused.
@@ -14,12 +14,6 @@ pub(crate) const REFUSED: &[&str] = &[
     "cpu-percent",
     "disable-content-trust",
     "gpus",
-    "health-cmd",
-    "health-interval",
-    "health-retries",
-    "health-start-interval",
-    "health-start-period",
-    "health-timeout",
     "io-maxbandwidth",
     "io-maxiops",
     "isolation",
@@ -136,6 +130,27 @@ pub(crate) struct ContainerFlags {
     /// Further groups of the process
     #[arg(long, value_name = "list")]
     pub(crate) group_add: Vec<String>,
+    /// Command that checks the health, run by a shell inside
+    #[arg(long, value_name = "string")]
+    pub(crate) health_cmd: Option<String>,
+    /// Time between two checks (default 30s)
+    #[arg(long, value_name = "duration", value_parser = duration::parse)]
+    pub(crate) health_interval: Option<i64>,
+    /// What to do when it becomes unhealthy (none|restart|stop|kill) (default "none")
+    #[arg(long, value_name = "string")]
+    pub(crate) health_on_failure: Option<String>,
+    /// Failures in a row that mean unhealthy (default 3)
+    #[arg(long, value_name = "int", value_parser = go_int)]
+    pub(crate) health_retries: Option<i64>,
+    /// Time between two checks in the start period (default 5s)
+    #[arg(long, value_name = "duration", value_parser = duration::parse)]
+    pub(crate) health_start_interval: Option<i64>,
+    /// Time from the start in which failures do not count
+    #[arg(long, value_name = "duration", value_parser = duration::parse)]
+    pub(crate) health_start_period: Option<i64>,
+    /// Time that one check may take (default 30s)
+    #[arg(long, value_name = "duration", value_parser = duration::parse)]
+    pub(crate) health_timeout: Option<i64>,
     /// Host name inside
     #[arg(short = 'h', long, value_name = "string")]
     pub(crate) hostname: Option<String>,

@@ -2,6 +2,7 @@
 
 pub(crate) mod container;
 pub(crate) mod flags;
+mod health;
 mod networks;
 pub(crate) mod process;
 

@@ -6,7 +6,7 @@ use docker_types::duration;
 use docker_types::port::{self, PortSummary};
 use docker_types::size;
 use docker_types::time;
-use engine::model::{Container, MountKind, Port, State, Status};
+use engine::model::{Container, HealthStatus, MountKind, Port, Status};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -45,13 +45,14 @@ pub(crate) const TABLE_WITH_SIZE: &str =
 /// Bytes written by a container, and those of its whole root file system.
 pub(crate) type Sizes = Option<(u64, u64)>;
 
-/// Renders the STATUS column: `Up 3 minutes (Paused)`, `Exited (1) 2 hours ago`.
-pub(crate) fn status(state: &State, now: Timestamp) -> String {
+/// Renders the STATUS column: `Up 3 minutes (healthy)`, `Up 3 minutes (Paused)`, `Exited (1) 2 hours ago`.
+pub(crate) fn status(container: &Container, now: Timestamp) -> String {
+    let state = &container.state;
     let since = |stamp: Option<Timestamp>| stamp.map_or(0, |stamp| now.as_second() - stamp.as_second());
     let up = || duration::human(since(state.started));
     let ended = || duration::human(since(state.finished));
     match state.status {
-        Status::Running => format!("Up {}", up()),
+        Status::Running => format!("Up {}{}", up(), health(container)),
         Status::Paused => format!("Up {} (Paused)", up()),
         Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, ended()),
         Status::Removing => "Removal In Progress".to_owned(),
@@ -59,6 +60,16 @@ pub(crate) fn status(state: &State, now: Timestamp) -> String {
         Status::Created => "Created".to_owned(),
         Status::Exited if state.finished.is_none() => String::new(),
         Status::Exited => format!("Exited ({}) {} ago", state.exit_code, ended()),
+    }
+}
+
+/// What STATUS adds for a container whose health is checked.
+fn health(container: &Container) -> &'static str {
+    match container.health.as_ref().map(|health| health.status) {
+        None => "",
+        Some(HealthStatus::Starting) => " (health: starting)",
+        Some(HealthStatus::Healthy) => " (healthy)",
+        Some(HealthStatus::Unhealthy) => " (unhealthy)",
     }
 }
 
@@ -155,7 +166,7 @@ pub(crate) fn row(
         ("RunningFor", time::ago(container.created, now)),
         ("Size", size_column(sizes)),
         ("State", container.state.status.as_str().to_owned()),
-        ("Status", status(&container.state, now)),
+        ("Status", status(container, now)),
     ]);
     row.labels.clone_from(labels);
     row

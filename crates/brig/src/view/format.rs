@@ -1,5 +1,6 @@
 //! `--format` of lists: a table, a table by template, a template for each row, or JSON.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
@@ -165,11 +166,23 @@ pub(crate) fn inspected(format: Option<&str>, values: &[Value]) -> Result<String
             let mut text = String::new();
             for value in values {
                 let shape = docker_types::template::Inspected;
-                text += &template.render(value, &shape).context("template parsing error")?;
+                text += &template.render(&with_optional(value), &shape).context("template parsing error")?;
                 text.push('\n');
             }
             Ok(text)
         }
+    }
+}
+
+/// What JSON leaves out when it is not there, a template may ask for, as of Docker's structures.
+fn with_optional(value: &Value) -> Cow<'_, Value> {
+    match value.get("State").and_then(Value::as_object) {
+        Some(state) if !state.contains_key("Health") => {
+            let mut whole = value.clone();
+            whole["State"]["Health"] = Value::Null;
+            Cow::Owned(whole)
+        }
+        _ => Cow::Borrowed(value),
     }
 }
 

@@ -58,6 +58,7 @@ fn container(first: u8, name: &str, status: Status) -> Container {
         restart_count: 0,
         mounts: Vec::new(),
         endpoints: Vec::new(),
+        health: None,
         ports: Vec::new(),
         log_path: Some("/var/lib/brig/containers/x/log.json".into()),
         folder: "/var/lib/brig/containers/x".into(),

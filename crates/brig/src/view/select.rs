@@ -9,8 +9,8 @@ use super::containers::{networks, ports};
 
 /// The keys that lists of containers know.
 pub(crate) const CONTAINER_KEYS: &[&str] = &[
-    "ancestor", "before", "exited", "expose", "id", "label", "name", "network", "publish", "since", "status",
-    "volume",
+    "ancestor", "before", "exited", "expose", "health", "id", "label", "name", "network", "publish", "since",
+    "status", "volume",
 ];
 
 /// Says whether a list shows the container without `--all`.
@@ -54,6 +54,11 @@ fn check(filters: &Filters) -> Result<()> {
             bail!(FilterError::Value { key: "status".to_owned(), value: value.clone() });
         }
     }
+    for value in filters.get("health") {
+        if !["starting", "healthy", "unhealthy", "none"].contains(&value.as_str()) {
+            bail!(FilterError::Value { key: "health".to_owned(), value: value.clone() });
+        }
+    }
     for value in filters.get("exited") {
         if value.parse::<i32>().is_err() {
             bail!(FilterError::Value { key: "exited".to_owned(), value: value.clone() });
@@ -81,6 +86,7 @@ fn matches(container: &Container, filters: &Filters) -> bool {
         && (filters.pattern("name", &container.name)
             || filters.pattern("name", &format!("/{}", container.name)))
         && filters.exact("status", state.status.as_str())
+        && filters.exact("health", container.health.as_ref().map_or("none", |health| health.status.as_str()))
         && (!filters.contains("exited") || ended)
         && filters.exact("exited", &state.exit_code.to_string())
         && filters.labels("label", &container.spec.config.labels)

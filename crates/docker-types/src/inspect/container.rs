@@ -92,6 +92,35 @@ pub struct ContainerState {
     pub started_at: String,
     /// RFC 3339; the year 1 means never.
     pub finished_at: String,
+    /// How well it is, when that is checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// How well a container is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Health {
+    /// `starting`, `healthy` or `unhealthy`.
+    pub status: String,
+    /// Failures since the last success.
+    pub failing_streak: i64,
+    /// The last results, oldest first.
+    pub log: Vec<HealthResult>,
+}
+
+/// What one health check came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HealthResult {
+    /// RFC 3339.
+    pub start: String,
+    /// RFC 3339.
+    pub end: String,
+    /// 0 means healthy; −1 that it could not be run or took too long.
+    pub exit_code: i64,
+    /// What it wrote.
+    pub output: String,
 }
 
 /// Where files are stored.

@@ -61,6 +61,7 @@ impl Engine {
         let image = self.image_for(&spec, pull, ui)?;
         crate::timings::mark("image found");
         let argv = merge::complete(&mut spec, &image.config.config)?;
+        super::health::check(&spec.config)?;
         super::spec::capabilities(&spec.host_config)?;
         super::spec::Security::of(&spec.host_config)?;
         let id = ContainerId::from_random(random_bytes()?);

@@ -43,17 +43,31 @@ pub(crate) fn complete(spec: &mut ContainerSpec, image: &ContainerDefaults) -> R
     let of_image = image.stop_signal.as_ref().filter(|text| docker_types::signal::parse(text).is_ok());
     config.stop_signal = config.stop_signal.take().or_else(|| of_image.cloned());
     config.stop_timeout = config.stop_timeout.or(image.stop_timeout);
-    if config.healthcheck.as_ref().is_none_or(|check| check.test.is_empty()) {
-        config.healthcheck = image.healthcheck.as_ref().map(|check| Healthcheck {
-            test: check.test.clone(),
-            interval: check.interval,
-            timeout: check.timeout,
-            retries: check.retries,
-            start_period: check.start_period,
-            start_interval: check.start_interval,
-        });
+    if let Some(of_image) = &image.healthcheck {
+        complete_health(config.healthcheck.get_or_insert_default(), of_image);
     }
+    config.shell =
+        config.shell.take().or_else(|| Some(image.shell.clone()).filter(|shell| !shell.is_empty()));
     Ok(argv)
+}
+
+/// Each field that the request leaves open is the image's.
+fn complete_health(check: &mut Healthcheck, image: &oci::config::Healthcheck) {
+    if check.test.is_empty() {
+        check.test.clone_from(&image.test);
+    }
+    let fields = [
+        (&mut check.interval, image.interval),
+        (&mut check.timeout, image.timeout),
+        (&mut check.retries, image.retries),
+        (&mut check.start_period, image.start_period),
+        (&mut check.start_interval, image.start_interval),
+    ];
+    for (field, of_image) in fields {
+        if *field == 0 {
+            *field = of_image;
+        }
+    }
 }
 
 /// `--entrypoint ""` travels as one empty word.
@@ -111,6 +125,29 @@ mod tests {
             let got = complete(&mut spec, &image).ok().map(|argv| argv.join(" "));
             assert_eq!(got.as_deref(), want);
         }
+    }
+
+    #[test]
+    fn a_health_check_is_completed_field_by_field() {
+        let of_image = oci::config::Healthcheck {
+            test: words("CMD a").unwrap_or_default(),
+            interval: 5,
+            retries: 7,
+            ..Default::default()
+        };
+        let image = ContainerDefaults { cmd: words("x"), healthcheck: Some(of_image), ..Default::default() };
+        let completed = |check: Option<Healthcheck>| {
+            let mut spec = ContainerSpec::default();
+            spec.config.healthcheck = check;
+            complete(&mut spec, &image).unwrap();
+            let check = spec.config.healthcheck.unwrap();
+            (check.test.join(" "), check.interval, check.retries)
+        };
+        assert_eq!(completed(None), ("CMD a".to_owned(), 5, 7));
+        let own = Healthcheck { test: words("NONE").unwrap_or_default(), ..Default::default() };
+        assert_eq!(completed(Some(own)).0, "NONE");
+        let own = Healthcheck { interval: 9, ..Default::default() };
+        assert_eq!(completed(Some(own)), ("CMD a".to_owned(), 9, 7));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod copyup;
 mod create;
 mod devices;
 mod exec;
+mod health;
 mod logs;
 mod merge;
 mod mounts;
@@ -144,6 +145,7 @@ impl Engine {
             true => (self.db()?.endpoints(&row.id)?, self.db()?.ports(&row.id)?),
             false => (Vec::new(), Vec::new()),
         };
+        let health = self.health_of(&row, alive);
         let folder = self.roots().container(row.id.as_str());
         let logged = row.spec.host_config.log_config.driver != "none";
         Ok(Container {
@@ -160,6 +162,7 @@ impl Engine {
             mounts: row.mounts.into_iter().map(|point| self.with_source(point)).collect(),
             endpoints,
             ports,
+            health,
             folder,
         })
     }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use base::{ContainerId, ErrorKind, Kinded};
 use jiff::Timestamp;
-use monitor::{AttachOptions, CgroupManager, Launch, LaunchFds, LogSpec, Session, StdinMode};
+use monitor::{AttachOptions, CgroupManager, HealthCheck, Launch, LaunchFds, LogSpec, Session, StdinMode};
 use sys::beneath::Root;
 
 use super::spec::{self, Resolved};
@@ -117,7 +117,7 @@ impl Engine {
         crate::timings::mark("user, volumes");
         let prepared = self.prepare_network(row, &mode, users.as_ref())?;
         crate::timings::mark("address");
-        let mut warnings = self.write_bundle(row, &mode, &identity, &mounts, &prepared, users.as_ref())?;
+        let (mut warnings, health) = self.write_bundle(row, &mode, &identity, &mounts, &prepared, users.as_ref())?;
         crate::timings::mark("bundle");
         match fs::remove_file(folder.join(EXIT_FILE)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -131,7 +131,7 @@ impl Engine {
             .map(OwnedFd::try_clone)
             .transpose()
             .at("duplicate the network of", &folder)?;
-        let launch = self.launch(row)?;
+        let launch = Launch { health, ..self.launch(row)? };
         let userns = users.map(|users| users.namespace);
         let fds = LaunchFds { rootfs: Some(rootfs), netns, userns };
         let doing = || format!("cannot start container {}", row.name);
@@ -224,7 +224,8 @@ impl Engine {
         Ok(identity)
     }
 
-    /// Writes `hosts`, `hostname`, `resolv.conf` and `config.json` into the container's folder.
+    /// Writes `hosts`, `hostname`, `resolv.conf` and `config.json` into the container's folder. Returns warnings, and how
+    /// its health is checked.
     fn write_bundle(
         &self,
         row: &ContainerRow,
@@ -233,7 +234,7 @@ impl Engine {
         mounts: &[MountPoint],
         prepared: &Prepared,
         users: Option<&UserNamespace>,
-    ) -> Result<Vec<String>> {
+    ) -> Result<(Vec<String>, Option<HealthCheck>)> {
         let folder = self.container_path(&row.id);
         let host = &row.spec.host_config;
         let mut warnings = Vec::new();
@@ -300,7 +301,7 @@ impl Engine {
         })?;
         let path = folder.join("config.json");
         fs::write(&path, document.to_string()).at("write", &path)?;
-        Ok(warnings)
+        Ok((warnings, self.health_check(row, &document["process"])))
     }
 
     fn hostname(&self, row: &ContainerRow, mode: &Mode) -> Result<String> {
@@ -351,7 +352,7 @@ impl Engine {
             log: self.log_spec(row, &folder)?,
             exit_file: folder.join(EXIT_FILE),
             durable: !host.auto_remove,
-            cleanup: self.cleanup_command(&row.id),
+            cleanup: self.own_command(["container", "cleanup", row.id.as_str()].map(OsString::from)),
             init: host.init.unwrap_or(false),
             cgroup: match self.cgroups() {
                 CgroupSetting::Cgroupfs => CgroupManager::Cgroupfs,
@@ -360,11 +361,13 @@ impl Engine {
             },
             seccomp_cache: Some(self.roots().run.join("seccomp")),
             events: Some(self.roots().events()),
+            health: None,
             program: None,
         })
     }
 
-    fn cleanup_command(&self, id: &ContainerId) -> Vec<OsString> {
+    /// A command of this program, with the roots of this engine.
+    pub(super) fn own_command<const N: usize>(&self, command: [OsString; N]) -> Vec<OsString> {
         let roots = self.roots();
         let mut words: Vec<OsString> = Vec::new();
         for (flag, path) in [("--root", &roots.data), ("--run-root", &roots.run), ("--config", &roots.config)]
@@ -372,7 +375,7 @@ impl Engine {
             words.push(flag.into());
             words.push(path.into());
         }
-        words.extend(["container", "cleanup", id.as_str()].map(OsString::from));
+        words.extend(command);
         words
     }
 

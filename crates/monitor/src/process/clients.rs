@@ -291,7 +291,8 @@ impl Monitor<'_> {
                 self.update_pause(target);
                 self.forget_exec_client(exec);
             }
-            None => {}
+            // Nobody attaches to a probe.
+            Some((Target::Probe, _)) | None => {}
         }
         if peer.starter {
             self.on_starter_gone();

@@ -86,6 +86,7 @@ impl Monitor<'_> {
         self.started_at = record.started_at.clone();
         self.phase = Phase::Running;
         StateRecord { monitor: own_pid(), ..record }.save(&self.launch.run_dir)?;
+        self.begin_health();
         self.watch_outputs(Target::Init);
         Ok(())
     }
@@ -111,6 +112,7 @@ impl Monitor<'_> {
     fn on_message(&mut self, target: Target, message: Message) {
         match (target, message) {
             (Target::Exec(number), message) => self.on_exec_message(number, message),
+            (Target::Probe, message) => self.on_probe_message(message),
             (Target::Init, Message::Made(made)) => self.on_made(made),
             (Target::Init, Message::Started) => self.on_started(),
             (Target::Init, Message::Refused(failure)) => self.on_refused(failure),
@@ -140,6 +142,7 @@ impl Monitor<'_> {
                     self.on_exec_message(number, Message::Refused(fork::died()));
                 }
             }
+            Target::Probe => self.on_probe_creator_gone(),
             Target::Init => {
                 if self.is_unfinished() {
                     self.on_refused(fork::died());
@@ -158,7 +161,11 @@ impl Monitor<'_> {
     /// The status of one that is looked after is kept for its own turn.
     pub(super) fn reap_strays(&mut self) {
         // A creator at work may have made a process that it has not told of: its status would be lost.
-        if self.init.creator.is_some() || self.execs.iter().any(|(_, exec)| exec.process.creator.is_some()) {
+        let probe = self.health.as_ref().and_then(|health| health.probe.as_ref());
+        if self.init.creator.is_some()
+            || self.execs.iter().any(|(_, exec)| exec.process.creator.is_some())
+            || probe.is_some_and(|probe| probe.process.creator.is_some())
+        {
             return;
         }
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
@@ -176,6 +183,9 @@ impl Monitor<'_> {
                     exec.process.status = Some(status);
                 }
             }
+            if let Some(probe) = self.process(Target::Probe).filter(|probe| probe.pid == pid) {
+                probe.status = Some(status);
+            }
         }
     }
 
@@ -183,6 +193,9 @@ impl Monitor<'_> {
         let process = match target {
             Target::Init => Some(&self.init),
             Target::Exec(number) => self.execs.get(number).map(|exec| &exec.process),
+            Target::Probe => {
+                self.health.as_ref().and_then(|health| health.probe.as_ref()).map(|probe| &probe.process)
+            }
         };
         if let Some(link) = process.and_then(|process| process.creator.as_ref()) {
             self.poller.remove(&link.socket);
@@ -257,6 +270,7 @@ impl Monitor<'_> {
             // Its starter was killed at the last moment; the container runs, as if it had been killed a moment later.
             self.undo = None;
         }
+        self.begin_health();
         if let Some(status) = self.init.status {
             self.end(status);
         }
@@ -316,7 +330,9 @@ impl Monitor<'_> {
     /// Removes this monitor's own files, while the lock says that they are its own.
     pub(super) fn remove_files(&mut self) {
         if self.lock.take().is_some() {
-            for name in FIFOS.into_iter().chain([StateRecord::FILE, SOCKET, "launch.json"]) {
+            for name in
+                FIFOS.into_iter().chain([StateRecord::FILE, SOCKET, crate::health::FILE, "launch.json"])
+            {
                 // Most of them need not exist.
                 let _ = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
             }
@@ -354,6 +370,7 @@ impl Monitor<'_> {
 
     /// Records the end and tells it.
     fn end(&mut self, status: Status) {
+        self.end_health();
         self.drain(Target::Init);
         let removed = self.is_to_be_removed();
         if !removed {

@@ -14,6 +14,7 @@ use sys::pages::Pages;
 use super::endpoint::Endpoint;
 use super::execs::Exec;
 use super::fork::Link;
+use super::health::Health;
 use super::peer::Peer;
 use super::poller::{Poller, READ, Ready, Target, Token};
 use super::table::Table;
@@ -114,6 +115,7 @@ pub(super) struct Monitor<'c> {
     pub(super) rootfs: Option<OwnedFd>,
     pub(super) execs: Table<Exec>,
     pub(super) ended_execs: VecDeque<ExecRecord>,
+    pub(super) health: Option<Health>,
     pub(super) log: Option<LogWriter>,
     pub(super) scratch: Pages,
     dirty: bool,
@@ -165,6 +167,7 @@ impl<'c> Monitor<'c> {
             rootfs: None,
             execs: Table::default(),
             ended_execs: VecDeque::new(),
+            health: None,
             log,
             scratch: Pages::new(SCRATCH).doing(doing)?,
             dirty: false,
@@ -202,6 +205,7 @@ impl<'c> Monitor<'c> {
             for one in &ready {
                 self.dispatch(*one);
             }
+            self.tick_health();
         }
         Ok(())
     }
@@ -212,11 +216,13 @@ impl<'c> Monitor<'c> {
             Token::Listener => self.on_listener(),
             Token::Client(number) => self.on_client(number, ready.flags),
             Token::Input(target) => self.on_input(target),
+            Token::Output(Target::Probe, _) => self.on_probe_output(),
             Token::Output(target, number) => self.on_output(target, number),
             Token::Creator(target) => self.on_creator(target),
             Token::CreatorEnd(target) => self.on_creator_end(target),
             Token::Process(Target::Init) => self.on_init_end(),
             Token::Process(Target::Exec(number)) => self.on_exec_end(number),
+            Token::Process(Target::Probe) => self.on_probe_end(),
             Token::CleanupOutput => self.on_cleanup_output(),
             Token::CleanupEnd => self.on_cleanup_end(),
         }
@@ -237,10 +243,7 @@ impl<'c> Monitor<'c> {
             Phase::Waiting(_) => Some(0),
             _ => None,
         };
-        match (idle, deadline) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        [idle, deadline, self.health_wait()].into_iter().flatten().min()
     }
 
     /// Nothing happened for a while: memory goes back, and what waited for a moment may have its moment.
@@ -263,6 +266,7 @@ impl<'c> Monitor<'c> {
         match target {
             Target::Init => Some(&mut self.init),
             Target::Exec(number) => self.execs.get_mut(number).map(|exec| &mut exec.process),
+            Target::Probe => self.health.as_mut()?.probe.as_mut().map(|probe| &mut probe.process),
         }
     }
 }

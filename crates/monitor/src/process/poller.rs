@@ -38,6 +38,8 @@ pub(super) enum Target {
     Init,
     /// An exec session.
     Exec(u32),
+    /// The health check.
+    Probe,
 }
 
 /// What to wait for.
@@ -100,7 +102,9 @@ impl Poller {
     }
 }
 
-const NO_EXEC: u32 = u32::MAX;
+/// Numbers that no exec session has.
+const INIT: u32 = u32::MAX;
+const PROBE: u32 = u32::MAX - 1;
 
 impl Token {
     fn encode(self) -> u64 {
@@ -139,13 +143,18 @@ impl Token {
 impl Target {
     fn encode(self) -> u32 {
         match self {
-            Self::Init => NO_EXEC,
+            Self::Init => INIT,
+            Self::Probe => PROBE,
             Self::Exec(index) => index,
         }
     }
 
     fn decode(index: u32) -> Self {
-        if index == NO_EXEC { Self::Init } else { Self::Exec(index) }
+        match index {
+            INIT => Self::Init,
+            PROBE => Self::Probe,
+            index => Self::Exec(index),
+        }
     }
 }
 
@@ -155,7 +164,7 @@ mod tests {
 
     #[test]
     fn tokens_read_back() {
-        for target in [Target::Init, Target::Exec(0), Target::Exec(70_000)] {
+        for target in [Target::Init, Target::Exec(0), Target::Exec(70_000), Target::Probe] {
             for token in [
                 Token::Listener,
                 Token::Client(9),

@@ -22,6 +22,7 @@ impl Monitor<'_> {
                 Some(exec) => &exec.process,
                 None => return,
             },
+            Target::Probe => return,
         };
         for (number, output) in process.endpoint.outputs.iter().enumerate() {
             if let Some(fd) = output {
@@ -58,6 +59,8 @@ impl Monitor<'_> {
         let process = match target {
             Target::Init => &self.init,
             Target::Exec(exec) => &self.execs.get(exec)?.process,
+            // It has streams of its own, see `health`.
+            Target::Probe => return None,
         };
         let fd = process.endpoint.outputs[usize::from(number)].as_ref()?;
         let got = match rustix::io::read(fd, &mut self.scratch[..]) {
@@ -130,6 +133,7 @@ impl Monitor<'_> {
                 Some(exec) => &exec.process,
                 None => return,
             },
+            Target::Probe => return,
         };
         for fd in process.endpoint.outputs.iter().flatten() {
             self.poller.remove(fd);
@@ -178,6 +182,7 @@ impl Monitor<'_> {
                 Some(exec) => &mut exec.process,
                 None => return,
             },
+            Target::Probe => return,
         };
         let Some(input) = &process.endpoint.input else { return };
         match written {

@@ -22,8 +22,8 @@ impl<T> Table<T> {
     pub(super) fn insert(&mut self, row: T) -> u32 {
         let number = self.next;
         self.rows.push((number, row));
-        // The last number is kept free, it stands for the init in tokens; after 4 billion rows old numbers have long gone.
-        self.next = if number >= u32::MAX - 1 { 0 } else { number + 1 };
+        // The last numbers are kept free, they stand for others in tokens; after 4 billion rows old numbers have long gone.
+        self.next = if number >= u32::MAX - 2 { 0 } else { number + 1 };
         number
     }
 

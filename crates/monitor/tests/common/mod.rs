@@ -49,6 +49,7 @@ impl World {
             cgroup: CgroupManager::Disabled,
             seccomp_cache: None,
             events: None,
+            health: None,
             program: Some(env!("CARGO_BIN_EXE_monitor-plain").into()),
         };
         Self { root, launch }

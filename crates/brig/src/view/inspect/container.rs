@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use docker_types::container::{ContainerConfig, HostConfig, PortBinding};
 use docker_types::inspect::container::{
-    ContainerInspect, ContainerState, EndpointSettings, GraphDriver, MountPoint, NetworkSettings,
+    ContainerInspect, ContainerState, EndpointSettings, GraphDriver, Health, HealthResult, MountPoint,
+    NetworkSettings,
 };
 use docker_types::{port, time};
-use engine::model::{self, Container, MountKind, Status};
+use engine::model::{self, Container, HealthReport, MountKind, ProbeResult, Status};
 use jiff::Timestamp;
 
 /// Size of `/dev/shm` when nobody says, in bytes.
@@ -95,6 +96,22 @@ fn state(container: &Container) -> ContainerState {
         error: state.error.clone(),
         started_at: stamp(state.started),
         finished_at: stamp(state.finished),
+        health: container.health.as_ref().map(health),
+    }
+}
+
+fn health(report: &HealthReport) -> Health {
+    let stamp = |nanos: i128| time::rfc3339(Timestamp::from_nanosecond(nanos).unwrap_or_default());
+    let result = |result: &ProbeResult| HealthResult {
+        start: stamp(result.start),
+        end: stamp(result.end),
+        exit_code: i64::from(result.exit_code),
+        output: result.output.clone(),
+    };
+    Health {
+        status: report.status.as_str().to_owned(),
+        failing_streak: i64::from(report.failing_streak),
+        log: report.log.iter().map(result).collect(),
     }
 }
 
