@@ -9,6 +9,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
+UNITDIR ?= $(PREFIX)/lib/systemd
 
 # C parts of dependencies (SQLite, zstd, ring's assembler) are built against musl, too.
 export CC_$(subst -,_,$(TARGET)) := musl-gcc
@@ -20,7 +21,7 @@ help:
 	@echo 'make test      every test; the last line says how many passed, failed and were skipped'
 	@echo 'make faults    kills the program, and fails its system calls, at every step; the log is target/faults/log.txt'
 	@echo 'make bench     Brig beside the engines of this machine; the table goes to benches/results.md'
-	@echo 'make install   the program, its man pages and completions (PREFIX=$(PREFIX), DESTDIR=$(DESTDIR))'
+	@echo 'make install   the program, its man pages, completions and boot unit (PREFIX=$(PREFIX), DESTDIR=$(DESTDIR))'
 	@echo 'make check     formatting, lints, the rules of the tree, documentation, licences'
 	@echo 'make build     the program alone: $(BRIG)'
 
@@ -50,10 +51,10 @@ bench: build
 	BRIG=$(BRIG) $(TARGETS)/$(TARGET)/release/brig-bench $(BENCH_ARGS)
 
 install: build
-	BRIG=$(BRIG) BINDIR=$(DESTDIR)$(BINDIR) DATADIR=$(DESTDIR)$(DATADIR) scripts/install.sh
+	BRIG=$(BRIG) DESTDIR=$(DESTDIR) BINDIR=$(DESTDIR)$(BINDIR) DATADIR=$(DESTDIR)$(DATADIR) UNITDIR=$(DESTDIR)$(UNITDIR) scripts/install.sh
 
 uninstall:
-	BINDIR=$(DESTDIR)$(BINDIR) DATADIR=$(DESTDIR)$(DATADIR) scripts/install.sh --remove
+	BINDIR=$(DESTDIR)$(BINDIR) DATADIR=$(DESTDIR)$(DATADIR) UNITDIR=$(DESTDIR)$(UNITDIR) scripts/install.sh --remove
 
 check:
 	@scripts/deps.sh build check

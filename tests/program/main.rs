@@ -4,6 +4,7 @@
 //! for Docker's command line is written so that it would hold for Docker, too. The world itself fails a test that
 //! leaves something behind (see `testkit::World`).
 
+mod boot;
 mod command_line;
 mod cp;
 mod crash;
@@ -23,6 +24,7 @@ mod plain_user;
 mod plain_user_machine;
 mod ports;
 mod races;
+mod restart;
 mod run;
 mod stats;
 mod terminal;

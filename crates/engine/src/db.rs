@@ -18,6 +18,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::{Error, IoContext, Result};
 
+#[cfg(test)]
+pub(crate) use containers::testing;
 pub(crate) use containers::{ContainerRow, RunResult};
 pub(crate) use images::ImageRow;
 pub(crate) use volumes::VolumeRow;
@@ -26,7 +28,10 @@ pub(crate) use volumes::VolumeRow;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What makes the tables of each version out of those of the version before; the version is the number of steps done.
 /// A step that was released never changes: what comes later is a new step at the end.
-const STEPS: &[&str] = &[SCHEMA, ID_BLOCKS, OPEN_PORTS];
+const STEPS: &[&str] = &[SCHEMA, ID_BLOCKS, OPEN_PORTS, RESTART_WAIT];
+
+/// The last wait before a restart, in milliseconds; 0 begins anew.
+const RESTART_WAIT: &str = "ALTER TABLE containers ADD COLUMN restart_wait INTEGER NOT NULL DEFAULT 0;";
 
 const SCHEMA: &str = "
 CREATE TABLE images (

@@ -44,6 +44,7 @@ mod save;
 mod start;
 mod stats;
 mod stop;
+mod system_boot;
 mod system_df;
 mod system_prune;
 mod tag;
@@ -249,6 +250,8 @@ pub(crate) static ENTRIES: &[Entry] = &[
     start::ENTRY,
     stats::ENTRY,
     stop::ENTRY,
+    system_boot::BOOT,
+    system_boot::SHUTDOWN,
     system_df::ENTRY,
     system_prune::ENTRY,
     tag::ENTRY,

@@ -50,7 +50,6 @@ impl Engine {
         let row = self.row(id)?;
         if restart {
             if row.status == Status::Restarting {
-                self.db()?.set_restart_count(&row.id, row.restart_count + 1)?;
                 self.start_locked(&row, None)?;
             }
             return Ok(None);
@@ -58,22 +57,30 @@ impl Engine {
         if row.status != Status::Running || matches!(self.truth(&row.id), Truth::Alive(_)) {
             return Ok(None);
         }
-        let result = self.settle(&row)?;
+        let policy = &row.spec.host_config.restart_policy;
+        let wait =
+            |result: &RunResult| restart_wait(policy, &row, result).filter(|_| !self.is_shutting_down());
+        let wait = self.settle_by(&row, wait)?;
         crate::timings::mark("settled");
         if row.spec.host_config.auto_remove {
             self.remove_locked(&row, true)?;
             crate::timings::mark("removed");
             return Ok(None);
         }
-        let wait = restart_wait(&row.spec.host_config.restart_policy, &row, &result);
-        if wait.is_some() {
-            self.db()?.set_status(&row.id, Status::Restarting)?;
-        }
         Ok(wait)
     }
 
     /// Makes the records and the machine agree with the end of a run: exit code, network, control group, run folder.
-    pub(super) fn settle(&self, row: &ContainerRow) -> Result<RunResult> {
+    pub(super) fn settle(&self, row: &ContainerRow) -> Result<()> {
+        self.settle_by(row, |_| None).map(|_| ())
+    }
+
+    /// [`Engine::settle`], after which it is started again if `restart` wants that. Returns after what wait.
+    fn settle_by(
+        &self,
+        row: &ContainerRow,
+        restart: impl FnOnce(&RunResult) -> Option<Duration>,
+    ) -> Result<Option<Duration>> {
         let truth = self.truth(&row.id);
         if matches!(truth, Truth::Lost) {
             self.kill_lost(row);
@@ -85,13 +92,18 @@ impl Engine {
         let network = self.teardown_network(&row.id);
         let group = runtime::delete(&self.roots().run.join("runtime"), row.id.as_str(), true)
             .doing(|| format!("cannot remove what the runtime keeps of container {}", row.name));
-        self.db()?.set_ended(&row.id, Status::Exited, &result)?;
+        let wait = restart(&result);
+        let restart_ms = wait.map(|wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX));
+        let restarts = self.db()?.set_ended(&row.id, &result, restart_ms)?;
         let unseen = matches!(truth, Truth::Lost)
             .then(|| events::of_container(&row.id, "die").with("exitCode", result.exit_code));
         let list: Vec<_> = unseen.into_iter().chain(self.release_events(row)).collect();
         self.record(&list);
-        network.and(group)?;
-        Ok(result)
+        if restarts {
+            // What could not be taken away is in the way of the start, which says so.
+            return Ok(wait);
+        }
+        network.and(group).map(|_| None)
     }
 
     /// Finishes what killed processes left half done: see [`Engine::tend`]. The first error is told, the rest goes on.
@@ -142,7 +154,19 @@ impl Engine {
         }
     }
 
-    /// Ends the wait for a restart, if there is one.
+    /// Ends the wait of a container for its restart; `false` when it was over meanwhile.
+    pub(super) fn end_restarting(&self, row: &ContainerRow) -> Result<bool> {
+        // Whoever starts it holds the lock, so that it is known which of both was first.
+        let _lock = self.lock(&row.id)?;
+        if self.row(row.id.as_str())?.status != Status::Restarting {
+            return Ok(false);
+        }
+        self.cancel_restart(row);
+        self.db()?.set_status(&row.id, Status::Exited)?;
+        Ok(true)
+    }
+
+    /// Has a monitor not wait for a restart any more, if it does.
     pub(super) fn cancel_restart(&self, row: &ContainerRow) {
         if let Ok(mut client) = monitor::Client::connect(&self.roots().container_run(row.id.as_str())) {
             // It may have ended its wait just now; then the status tells.
@@ -170,7 +194,8 @@ fn restart_wait(policy: &RestartPolicy, row: &ContainerRow, result: &RunResult) 
         "on-failure" => result.exit_code != 0 && (limit == 0 || row.restart_count < limit),
         _ => false,
     };
-    wanted.then(|| wait_before(row.restart_count, run_length(row.started, result.finished)))
+    let last = Duration::from_millis(row.restart_wait.into());
+    wanted.then(|| next_wait(last, run_length(row.started, result.finished)))
 }
 
 fn run_length(started: Option<Timestamp>, finished: Timestamp) -> Duration {
@@ -178,11 +203,8 @@ fn run_length(started: Option<Timestamp>, finished: Timestamp) -> Duration {
 }
 
 /// Doubles with each restart; a long run begins anew.
-fn wait_before(restarts: u32, run: Duration) -> Duration {
-    if run >= STABLE_RUN {
-        return FIRST_WAIT;
-    }
-    FIRST_WAIT.saturating_mul(1 << restarts.min(16)).min(LONGEST_WAIT)
+fn next_wait(last: Duration, run: Duration) -> Duration {
+    if run >= STABLE_RUN || last.is_zero() { FIRST_WAIT } else { last.saturating_mul(2).min(LONGEST_WAIT) }
 }
 
 #[cfg(test)]
@@ -203,8 +225,10 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_minute_and_begin_anew() {
-        let ms = |restarts, run| wait_before(restarts, Duration::from_secs(run)).as_millis();
-        assert_eq!([ms(0, 0), ms(1, 0), ms(4, 0), ms(12, 0), ms(40, 0)], [100, 200, 1600, 60_000, 60_000]);
-        assert_eq!(ms(12, 11), 100);
+        let ms = |last, run| next_wait(Duration::from_millis(last), Duration::from_secs(run)).as_millis();
+        assert_eq!([ms(0, 0), ms(100, 9), ms(800, 0)], [100, 200, 1600]);
+        assert_eq!([ms(51_200, 0), ms(60_000, 0)], [60_000, 60_000]);
+        // After a long run a short one waits twice the shortest wait, not twice the longest that ever was.
+        assert_eq!([ms(60_000, 10), ms(100, 1)], [100, 200]);
     }
 }

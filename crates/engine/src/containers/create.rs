@@ -93,6 +93,7 @@ impl Engine {
             started: None,
             finished: None,
             restart_count: 0,
+            restart_wait: 0,
             stopped_by_user: false,
         };
         // The row comes first: a folder of a create that is killed is found through it.

@@ -64,6 +64,12 @@ impl Engine {
                     "Container {name} is paused, unpause the container before exec"
                 )));
             }
+            Status::Restarting => {
+                return Err(Error::Conflict(format!(
+                    "Container {} is restarting, wait until the container is running",
+                    row.id
+                )));
+            }
             _ => return Err(Error::Conflict(format!("container {} is not running", row.id))),
         }
         let root_path = format!("/proc/{}/root", state.pid);

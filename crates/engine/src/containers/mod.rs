@@ -15,6 +15,7 @@
 
 mod ahead;
 mod attach;
+mod boot;
 mod cleanup;
 mod copyup;
 mod create;
@@ -44,6 +45,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub use ahead::Dying;
 pub use attach::AttachOptions;
+pub use boot::Turn;
 pub(crate) use create::random_bytes;
 pub use create::{Created, PullPolicy};
 pub use exec::{ExecSpec, ExecStarted};

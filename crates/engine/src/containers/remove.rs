@@ -43,10 +43,9 @@ impl Engine {
                     state.status.as_str()
                 )));
             }
-            self.db()?.set_stopped_by_user(&row.id)?;
-            match row.status {
-                Status::Restarting => self.cancel_restart(&row),
-                _ => self.end(&row, SIGKILL, Some(KILL_PATIENCE), Claim::Removal)?,
+            let now = self.stopped_by_hand(row.clone())?;
+            if let Some(now) = now.filter(|now| self.state_of(now).status.is_alive()) {
+                self.end(&now, SIGKILL, Some(KILL_PATIENCE), Claim::Removal)?;
             }
         }
         let _lock = match self.lock(&row.id) {

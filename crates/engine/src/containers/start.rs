@@ -74,7 +74,7 @@ impl Engine {
         }
         self.clear_remains(&row)?;
         if row.restart_count != 0 {
-            self.db()?.set_restart_count(&id, 0)?;
+            self.db()?.forget_restarts(&id)?;
         }
         self.start_locked(&row, attach)
     }
@@ -117,7 +117,8 @@ impl Engine {
         crate::timings::mark("user, volumes");
         let prepared = self.prepare_network(row, &mode, users.as_ref())?;
         crate::timings::mark("address");
-        let (mut warnings, health) = self.write_bundle(row, &mode, &identity, &mounts, &prepared, users.as_ref())?;
+        let (mut warnings, health) =
+            self.write_bundle(row, &mode, &identity, &mounts, &prepared, users.as_ref())?;
         crate::timings::mark("bundle");
         match fs::remove_file(folder.join(EXIT_FILE)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -12,7 +12,7 @@ use crate::events::{object_of, of_container};
 use crate::model::Status;
 
 /// Seconds from the stop signal to SIGKILL when nobody says.
-const STOP_TIMEOUT: i64 = 10;
+pub(super) const STOP_TIMEOUT: i64 = 10;
 /// SIGTERM and SIGKILL.
 const SIGTERM: i32 = 15;
 pub(super) const SIGKILL: i32 = 9;
@@ -41,19 +41,42 @@ impl Engine {
         let chosen = signal.or(row.spec.config.stop_signal.as_deref());
         let number = chosen.map(parse_signal).transpose()?.unwrap_or(SIGTERM);
         let timeout = timeout.or(row.spec.config.stop_timeout).unwrap_or(STOP_TIMEOUT);
-        let state = self.state_of(&row);
-        if row.status == Status::Restarting {
-            self.db()?.set_stopped_by_user(&row.id)?;
-            self.cancel_restart(&row);
-            return self.db()?.set_status(&row.id, Status::Exited);
+        let Some(row) = self.stopped_by_hand(row)? else { return Ok(()) };
+        if !self.state_of(&row).status.is_alive() {
+            return self.cleanup_stopped(&row);
         }
-        if !state.status.is_alive() {
-            return self.cleanup(row.id.as_str(), false).map(|_| ());
-        }
-        self.db()?.set_stopped_by_user(&row.id)?;
         let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
         self.end(&row, number, patience, Claim::Yes)?;
         self.record(&[of_container(&row.id, "stop")]);
+        Ok(())
+    }
+
+    /// Notes that a person stops the container, so that no policy starts it again once it has ended. Returns it as it is then;
+    /// none when it only waited for its restart, which is over.
+    pub(super) fn stopped_by_hand(&self, mut row: ContainerRow) -> Result<Option<ContainerRow>> {
+        while matches!(row.status, Status::Restarting | Status::Running) {
+            self.db()?.set_stopped_by_user(&row.id)?;
+            if matches!(row.spec.host_config.restart_policy.name.as_str(), "" | "no") {
+                break;
+            }
+            row = self.row(row.id.as_str())?;
+            match row.status {
+                Status::Restarting if self.end_restarting(&row)? => return Ok(None),
+                // It has just been started again, which forgets who stopped it before.
+                Status::Restarting => row = self.row(row.id.as_str())?,
+                Status::Running if !row.stopped_by_user => {}
+                _ => break,
+            }
+        }
+        Ok(Some(row))
+    }
+
+    /// Cleans up after the end of a container that is to stay as it is, even if somebody started it just before and so made
+    /// its policy hold again.
+    fn cleanup_stopped(&self, row: &ContainerRow) -> Result<()> {
+        if self.cleanup(row.id.as_str(), false)?.is_some() {
+            self.end_restarting(row)?;
+        }
         Ok(())
     }
 
@@ -72,7 +95,7 @@ impl Engine {
             result => result?,
         }
         crate::timings::mark("ended");
-        self.cleanup(row.id.as_str(), false)?;
+        self.cleanup_stopped(row)?;
         // The monitor only waits for this word; when it is gone there is nobody to tell.
         let _ = client.cleaned();
         Ok(())
@@ -107,7 +130,7 @@ impl Engine {
     }
 
     /// Sends a signal to the init; the record of it comes before what it does.
-    fn signal(&self, row: &ContainerRow, client: &mut Client, number: i32) -> monitor::Result<()> {
+    pub(super) fn signal(&self, row: &ContainerRow, client: &mut Client, number: i32) -> monitor::Result<()> {
         self.record(&[of_container(&row.id, "kill").with("signal", number)]);
         client.signal(number)
     }
@@ -176,7 +199,7 @@ impl Engine {
         Ok(())
     }
 
-    fn thaw(&self, row: &ContainerRow) -> Result<()> {
+    pub(super) fn thaw(&self, row: &ContainerRow) -> Result<()> {
         runtime::resume(&self.roots().run.join("runtime"), row.id.as_str())
             .doing(|| format!("cannot unpause container {}", row.name))?;
         self.db()?.set_paused(&row.id, false)
@@ -241,7 +264,10 @@ impl Engine {
     }
 }
 
-fn wait_for(client: &mut Client, patience: Option<Duration>) -> monitor::Result<Option<ExitRecord>> {
+pub(super) fn wait_for(
+    client: &mut Client,
+    patience: Option<Duration>,
+) -> monitor::Result<Option<ExitRecord>> {
     let Some(patience) = patience else { return client.wait(None) };
     let end = Instant::now() + patience;
     loop {
@@ -259,6 +285,6 @@ fn parse_signal(text: &str) -> Result<i32> {
     signal::parse(text).map_err(|error| Error::Invalid(error.to_string()))
 }
 
-fn stop_signal(row: &ContainerRow) -> i32 {
+pub(super) fn stop_signal(row: &ContainerRow) -> i32 {
     row.spec.config.stop_signal.as_deref().and_then(|text| signal::parse(text).ok()).unwrap_or(SIGTERM)
 }

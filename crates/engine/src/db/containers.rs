@@ -31,6 +31,8 @@ pub(crate) struct ContainerRow {
     pub(crate) started: Option<Timestamp>,
     pub(crate) finished: Option<Timestamp>,
     pub(crate) restart_count: u32,
+    /// Milliseconds of the last wait before a restart; 0 when there was none since the last start by hand.
+    pub(crate) restart_wait: u32,
     pub(crate) stopped_by_user: bool,
 }
 
@@ -71,6 +73,7 @@ impl ContainerRow {
             started: row.get::<_, Option<i64>>("started")?.map(stamp),
             finished: row.get::<_, Option<i64>>("finished")?.map(stamp),
             restart_count: row.get("restart_count")?,
+            restart_wait: row.get("restart_wait")?,
             stopped_by_user: row.get("stopped_by_user")?,
         })
     }
@@ -173,15 +176,21 @@ impl Database {
         })
     }
 
-    /// Records the end of a run; addresses and ports are taken back.
-    pub(crate) fn set_ended(&self, id: &ContainerId, status: Status, result: &RunResult) -> Result<()> {
+    /// Records the end of a run; addresses and ports are taken back. With `restart_ms` it is to be started again after so
+    /// many milliseconds, unless a person has stopped it: returns whether it is. All at once, so that nobody meets one
+    /// that waits for its restart as one that has ended for good.
+    pub(crate) fn set_ended(
+        &self,
+        id: &ContainerId,
+        result: &RunResult,
+        restart_ms: Option<u32>,
+    ) -> Result<bool> {
         self.write("record an end", |tx| {
             tx.execute(
-                "UPDATE containers SET status = ?2, paused = 0, exit_code = ?3, oom_killed = ?4, error = ?5,
-                 started = COALESCE(?6, started), finished = ?7 WHERE id = ?1",
+                "UPDATE containers SET status = 'exited', paused = 0, exit_code = ?2, oom_killed = ?3, error = ?4,
+                 started = COALESCE(?5, started), finished = ?6 WHERE id = ?1",
                 (
                     id.as_str(),
-                    status.as_str(),
                     result.exit_code,
                     result.oom_killed,
                     &result.error,
@@ -191,7 +200,13 @@ impl Database {
             )?;
             tx.execute("DELETE FROM endpoints WHERE container = ?1", [id.as_str()])?;
             tx.execute("DELETE FROM ports WHERE container = ?1", [id.as_str()])?;
-            Ok(())
+            let Some(wait_ms) = restart_ms else { return Ok(false) };
+            let changed = tx.execute(
+                "UPDATE containers SET status = 'restarting', restart_count = restart_count + 1, restart_wait = ?2
+                 WHERE id = ?1 AND stopped_by_user = 0",
+                (id.as_str(), wait_ms),
+            )?;
+            Ok(changed > 0)
         })
     }
 
@@ -231,9 +246,13 @@ impl Database {
         })
     }
 
-    pub(crate) fn set_restart_count(&self, id: &ContainerId, count: u32) -> Result<()> {
-        self.write("count a restart", |tx| {
-            tx.execute("UPDATE containers SET restart_count = ?2 WHERE id = ?1", (id.as_str(), count))?;
+    /// Forgets the restarts so far: somebody starts it by hand.
+    pub(crate) fn forget_restarts(&self, id: &ContainerId) -> Result<()> {
+        self.write("forget restarts", |tx| {
+            tx.execute(
+                "UPDATE containers SET restart_count = 0, restart_wait = 0 WHERE id = ?1",
+                [id.as_str()],
+            )?;
             Ok(())
         })
     }
@@ -254,6 +273,36 @@ impl Database {
             tx.execute("DELETE FROM containers WHERE id = ?1", [id])?;
             Ok(orphans)
         })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::{ContainerRow, ContainerSpec, Digest, Status, Timestamp};
+
+    /// Returns a container that was made and never started.
+    pub(crate) fn row(name: &str) -> ContainerRow {
+        ContainerRow {
+            id: base::ContainerId::from_random([name.bytes().next().unwrap_or(0); 32]),
+            name: name.to_owned(),
+            created: Timestamp::UNIX_EPOCH,
+            image: Digest::of(b"image"),
+            image_name: "image".to_owned(),
+            layers: Vec::new(),
+            spec: ContainerSpec::default(),
+            argv: Vec::new(),
+            mounts: Vec::new(),
+            status: Status::Created,
+            paused: false,
+            exit_code: 0,
+            oom_killed: false,
+            error: String::new(),
+            started: None,
+            finished: None,
+            restart_count: 0,
+            restart_wait: 0,
+            stopped_by_user: false,
+        }
     }
 }
 
