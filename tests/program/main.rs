@@ -20,6 +20,7 @@ mod limits;
 mod listing;
 mod logs;
 mod network;
+mod networks;
 mod plain_user;
 mod plain_user_machine;
 mod ports;

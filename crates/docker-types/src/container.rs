@@ -431,10 +431,26 @@ pub struct EndpointConfig {
     /// Wished addresses.
     #[serde(rename = "IPAMConfig", skip_serializing_if = "Option::is_none")]
     pub ipam_config: Option<EndpointIpam>,
+    /// Other containers under further names, `name:alias`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<Vec<String>>,
     /// Further names.
     pub aliases: Option<Vec<String>>,
     /// Wished hardware address.
     pub mac_address: String,
+    /// Options of the driver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver_opts: Option<BTreeMap<String, String>>,
+    /// Which network is the default route; higher wins.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub gw_priority: i64,
+    /// The place among the container's networks: Brig's own, a request's order is that of the names.
+    #[serde(rename = "BrigPosition", skip_serializing_if = "is_zero")]
+    pub position: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// Wished addresses of one attachment.
@@ -447,4 +463,7 @@ pub struct EndpointIpam {
     /// Empty means any free one.
     #[serde(rename = "IPv6Address")]
     pub ipv6_address: String,
+    /// Further addresses of the link, `169.254.…` or `fe80:…`.
+    #[serde(rename = "LinkLocalIPs", skip_serializing_if = "Option::is_none")]
+    pub link_local_ips: Option<Vec<String>>,
 }

@@ -33,6 +33,12 @@ pub enum HostError {
     /// `--network` in the long form has an unknown key.
     #[error("invalid field key {0}")]
     NetworkKey(String),
+    /// An option of an attachment is no pair.
+    #[error("invalid key value pair format in driver options")]
+    DriverOpt,
+    /// The priority of a gateway is no number.
+    #[error("invalid gw-priority: {0:?} is no whole number")]
+    GwPriority(String),
     /// `--network` in the long form does not name a network.
     #[error("network name/id is not specified")]
     NetworkName,
@@ -112,8 +118,14 @@ pub struct NetworkFlag {
     pub ipv6: Option<String>,
     /// `mac-address=`.
     pub mac: Option<String>,
-    /// Further keys that are known and not supported, `driver-opt`, `link-local-ip`, `gw-priority`.
-    pub unsupported: Vec<String>,
+    /// `driver-opt=NAME=VALUE`.
+    pub driver_opts: Vec<(String, String)>,
+    /// `link-local-ip=`.
+    pub link_local: Vec<String>,
+    /// `gw-priority=`.
+    pub gw_priority: i64,
+    /// Other containers under further names, `name:alias`; they have a flag of their own.
+    pub links: Vec<String>,
 }
 
 /// Parses `--network`: a name, or `name=N,alias=A,ip=…`.
@@ -132,13 +144,26 @@ pub fn network(text: &str) -> Result<NetworkFlag, HostError> {
             "ip" => flag.ipv4 = Some(value.to_owned()),
             "ip6" => flag.ipv6 = Some(value.to_owned()),
             "mac-address" => flag.mac = Some(mac_address(value)?),
-            known @ ("driver-opt" | "link-local-ip" | "gw-priority") => {
-                flag.unsupported.push(known.to_owned())
+            "driver-opt" => flag.driver_opts.push(driver_opt(value)?),
+            "link-local-ip" => flag.link_local.push(value.to_owned()),
+            "gw-priority" => {
+                let bad = || HostError::GwPriority(value.to_owned());
+                flag.gw_priority = value.parse().map_err(|_| bad())?;
             }
             unknown => return Err(HostError::NetworkKey(unknown.to_owned())),
         }
     }
     if flag.target.is_empty() { Err(HostError::NetworkName) } else { Ok(flag) }
+}
+
+/// Parses `NAME=VALUE` of an attachment's options.
+pub fn driver_opt(text: &str) -> Result<(String, String), HostError> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_ascii_lowercase(), value.trim().to_owned()))
+        }
+        _ => Err(HostError::DriverOpt),
+    }
 }
 
 #[cfg(test)]
@@ -198,7 +223,10 @@ mod tests {
             (long.target.as_str(), long.aliases[0].as_str(), long.ipv4.as_deref()),
             ("a", "b", Some("1.2.3.4"))
         );
-        assert_eq!(long.unsupported, ["driver-opt"]);
+        assert_eq!(long.driver_opts, [("x".to_owned(), "y".to_owned())]);
+        let more = network("name=a,gw-priority=-3,link-local-ip=169.254.8.8").unwrap();
+        assert_eq!((more.gw_priority, more.link_local), (-3, vec!["169.254.8.8".to_owned()]));
+        assert!(network("name=a,gw-priority=x").is_err() && network("name=a,driver-opt=x").is_err());
         assert_eq!(network("alias=b").unwrap_err().to_string(), "network name/id is not specified");
         assert_eq!(network("name=a,foo=b").unwrap_err().to_string(), "invalid field key foo");
     }

@@ -75,7 +75,7 @@ pub enum InvalidSpec {
     #[error("conflicting options: hostname and the UTS mode")]
     HostnameAndUts,
     #[error(
-        "invalid endpoint settings: an IP address can be chosen on the network bridge only, not on {0:?}"
+        "invalid endpoint settings: an IP address can be chosen on a bridge or a network of one's own only, not on {0:?}"
     )]
     AddressAndMode(String),
     #[error("{0} in Healthcheck cannot be less than 1ms")]

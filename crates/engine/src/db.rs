@@ -22,13 +22,14 @@ use crate::error::{Error, IoContext, Result};
 pub(crate) use containers::testing;
 pub(crate) use containers::{ContainerRow, RunResult};
 pub(crate) use images::ImageRow;
+pub(crate) use networks::{Endpoints, Member, NetworkRow, Taken};
 pub(crate) use volumes::VolumeRow;
 
 /// How long a writer waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What makes the tables of each version out of those of the version before; the version is the number of steps done.
 /// A step that was released never changes: what comes later is a new step at the end.
-const STEPS: &[&str] = &[SCHEMA, ID_BLOCKS, OPEN_PORTS, RESTART_WAIT];
+const STEPS: &[&str] = &[SCHEMA, ID_BLOCKS, OPEN_PORTS, RESTART_WAIT, networks::SCHEMA];
 
 /// The last wait before a restart, in milliseconds; 0 begins anew.
 const RESTART_WAIT: &str = "ALTER TABLE containers ADD COLUMN restart_wait INTEGER NOT NULL DEFAULT 0;";

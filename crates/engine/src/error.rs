@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such container, image, volume or network.
-    #[error("No such {what}: {name}")]
+    #[error("{}", Missing(.what, .name))]
     NotFound {
         /// What kind of object.
         what: &'static str,
@@ -54,6 +54,9 @@ pub enum Error {
     /// Who a process in a running container is to be cannot be told.
     #[error("{0}")]
     Account(String),
+    /// It is not permitted.
+    #[error("{0}")]
+    Denied(String),
     /// Brig or the machine lacks what this needs.
     #[error("{0}")]
     Unsupported(String),
@@ -140,6 +143,19 @@ pub enum Error {
     },
 }
 
+/// Docker has other words for a network and for a driver.
+struct Missing<'a>(&'a str, &'a str);
+
+impl std::fmt::Display for Missing<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self("network", name) => write!(f, "network {name} not found"),
+            Self("plugin", name) => write!(f, "plugin {name:?} not found"),
+            Self(what, name) => write!(f, "No such {what}: {name}"),
+        }
+    }
+}
+
 impl Kinded for Error {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -148,7 +164,7 @@ impl Kinded for Error {
             Self::Ambiguous { .. } | Self::Invalid(_) | Self::Account(_) => ErrorKind::Invalid,
             Self::Unsupported(_) | Self::Format { .. } => ErrorKind::Unsupported,
             Self::Unavailable(_) => ErrorKind::Unavailable,
-            Self::OpenRoot { .. } => ErrorKind::Denied,
+            Self::OpenRoot { .. } | Self::Denied(_) => ErrorKind::Denied,
             Self::Io { source, .. } | Self::System { source, .. } => io_kind(source),
             Self::Database { .. } | Self::Corrupt { .. } => ErrorKind::Internal,
             Self::Part { kind, .. } => *kind,

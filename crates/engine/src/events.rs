@@ -74,14 +74,31 @@ impl Engine {
 
     /// The events of a container's networks, as it joins (`connect`) or leaves (`disconnect`) them.
     pub(crate) fn network_events(&self, row: &ContainerRow, action: &str) -> Vec<Event> {
-        let name = match row.spec.host_config.network_mode.as_str() {
-            "" | "default" => crate::networks::BRIDGE,
-            mode if mode.starts_with("container:") => return Vec::new(),
-            mode => mode,
+        match row.spec.host_config.network_mode.as_str() {
+            mode if mode.starts_with("container:") => Vec::new(),
+            "host" => vec![self.network_event(action, "host").with("container", &row.id)],
+            "none" => vec![self.network_event(action, "none").with("container", &row.id)],
+            _ => {
+                let places = crate::networks::places(&row.spec);
+                let event =
+                    |(name, _): &(String, _)| self.network_event(action, name).with("container", &row.id);
+                places.iter().map(event).collect()
+            }
+        }
+    }
+
+    /// The event of a network, by its name.
+    pub(crate) fn network_event(&self, action: &str, name: &str) -> Event {
+        let (id, driver) = match name {
+            "none" => (self.network_id(name), "null".to_owned()),
+            crate::networks::BRIDGE | "host" => (self.network_id(name), name.to_owned()),
+            _ => {
+                let found = self.db().ok().and_then(|db| db.networks().ok()).unwrap_or_default();
+                let found = found.into_iter().find(|row| row.name == name);
+                found.map(|row| (row.id, row.driver)).unwrap_or_default()
+            }
         };
-        let driver = if name == "none" { "null" } else { name };
-        let event = Event::new(Kind::Network, action, self.network_id(name));
-        vec![event.with("container", &row.id).with("name", name).with("type", driver)]
+        Event::new(Kind::Network, action, id).with("name", name).with("type", driver)
     }
 
     /// The events of a container's volumes, as they are mounted (`mount`) or not any more (`unmount`).

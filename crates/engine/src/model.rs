@@ -1,11 +1,12 @@
 //! What the engine tells of its objects: plain types without behaviour, the same for every door.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use base::ContainerId;
 use docker_types::ContainerSpec;
+use docker_types::container::EndpointConfig;
 use jiff::Timestamp;
 pub use monitor::{HealthReport, HealthStatus, ProbeResult};
 use oci::{Digest, ImageRef};
@@ -44,6 +45,35 @@ pub struct Container {
     pub log_path: Option<PathBuf>,
     /// Its folder in the data root.
     pub folder: PathBuf,
+}
+
+impl Container {
+    /// Returns the networks that it is on, or that a start puts it on, with what is wished there.
+    pub fn networks(&self) -> Vec<(String, EndpointConfig)> {
+        match self.spec.host_config.network_mode.as_str() {
+            mode if mode.starts_with("container:") => Vec::new(),
+            mode @ ("host" | "none") => vec![(mode.to_owned(), EndpointConfig::default())],
+            _ => crate::networks::places(&self.spec),
+        }
+    }
+
+    /// Returns the names by which others on a network know it: its own, `aliases`, its short id, its host name.
+    pub fn names_on(&self, aliases: &[String]) -> Vec<String> {
+        let hostname = Some(&self.spec.config.hostname).filter(|name| !name.is_empty()).cloned();
+        let all = [self.name.clone()].into_iter().chain(aliases.iter().cloned());
+        let mut names: Vec<String> = Vec::new();
+        for name in all.chain([self.id.short().to_owned()]).chain(hostname) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Returns its endpoint on `network`, if it runs there.
+    pub fn endpoint(&self, network: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.network == network)
+    }
 }
 
 /// Where a container is in its life. The transitions are drawn in [`crate::containers`].
@@ -148,11 +178,17 @@ pub enum MountKind {
     Tmpfs,
 }
 
-/// One attachment to a network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One attachment of a container that runs to a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The network's name.
     pub network: String,
+    /// The network's identity; empty for the default bridge.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network_id: String,
+    /// What connects it; empty for a bridge.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub driver: String,
     /// IPv4 address.
     pub ip4: Option<Ipv4Addr>,
     /// Length of the IPv4 prefix.
@@ -167,6 +203,50 @@ pub struct Endpoint {
     pub gateway6: Option<Ipv6Addr>,
     /// Hardware address, `02:…`.
     pub mac: String,
+    /// Name of the link inside; empty means `eth0`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub link: String,
+    /// Further names on this network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// Other containers of this network under further names, `name:alias`, for this container alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
+    /// Further addresses of the link.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_local: Vec<IpAddr>,
+    /// Options of the attachment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// Which network is the default route; higher wins.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: i64,
+    /// Whether the network has no way out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub internal: bool,
+    /// Whether it is being made or taken away while the container runs.
+    #[serde(skip)]
+    pub pending: bool,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl Endpoint {
+    /// Returns the name of the link inside.
+    pub fn link_name(&self) -> &str {
+        if self.link.is_empty() { "eth0" } else { &self.link }
+    }
+
+    /// Returns the identity that this attachment of `container` has, 64 hexadecimal digits.
+    pub fn id(&self, container: &ContainerId) -> String {
+        Digest::of(format!("{container} {}", self.network).as_bytes()).hex().to_owned()
+    }
 }
 
 /// A published port or range; both ranges have the same length.
@@ -236,16 +316,60 @@ pub struct Network {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// `bridge`, `host` or `null`.
+    /// `bridge`, `macvlan`, `ipvlan`, `host` or `null`; `pasta` for a plain user's default.
     pub driver: String,
     /// When it was made.
     pub created: Timestamp,
-    /// Subnets and gateways, `("172.30.0.0/16", "172.30.0.1")`.
-    pub subnets: Vec<(String, String)>,
-    /// Options, as inspect shows them.
-    pub options: BTreeMap<String, String>,
-    /// Whether it has IPv6.
-    pub ipv6: bool,
+    /// Whether it is always there.
+    pub builtin: bool,
+    /// What it was made with.
+    pub config: NetworkConfig,
     /// Containers attached now: id, name, endpoint.
     pub containers: Vec<(ContainerId, String, Endpoint)>,
+}
+
+/// What a network is made with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkConfig {
+    /// Its addresses.
+    pub subnets: Vec<Subnet>,
+    /// Options of the driver.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Whether it has IPv4.
+    pub ipv4: bool,
+    /// Whether it has IPv6.
+    pub ipv6: bool,
+    /// Whether it has no way out.
+    #[serde(default)]
+    pub internal: bool,
+    /// Of swarms; kept and shown.
+    #[serde(default)]
+    pub attachable: bool,
+}
+
+/// A range of addresses of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// The first address.
+    pub address: IpAddr,
+    /// Bits of the prefix.
+    pub length: u8,
+    /// The way out, on a bridge the bridge's own address.
+    pub gateway: Option<IpAddr>,
+    /// The part that addresses are chosen from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<(IpAddr, u8)>,
+    /// Addresses that others have, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reserved: BTreeMap<String, IpAddr>,
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
 }

@@ -1,4 +1,4 @@
-//! A container's namespace and its way onto the bridge.
+//! A container's namespace and its way onto a network.
 //!
 //! The pair is made with its far end already in the container's namespace; addresses and routes are given by a socket
 //! that was opened in there. Nothing undoes it on the hot path: the pair dies with the namespace.
@@ -11,16 +11,14 @@ use rustix::io::Errno;
 use crate::bridge::{check_name, remove_link, write_sysctl};
 use crate::error::{Attempt, Error, Result};
 use crate::netlink::Socket;
-use crate::netlink::link::{self, Index, VethPair};
+use crate::netlink::link::{self, Index, SharedLink, VethPair};
 use crate::netlink::wire::Batch;
 
-/// One container's place on one bridge.
+/// One container's place on one network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    /// The name of the bridge.
-    pub bridge: String,
-    /// The name of the host's end, see [`host_ifname`].
-    pub host_ifname: String,
+    /// What it is connected to on the host.
+    pub upper: Upper,
     /// The name inside, usually `eth0`.
     pub guest_ifname: String,
     /// The hardware address inside, see [`crate::ipam::mac_for`].
@@ -29,23 +27,97 @@ pub struct Attachment {
     pub address4: Option<(Ipv4Addr, u8)>,
     /// The IPv6 address inside and the prefix length of its network. Without one IPv6 is off on the link.
     pub address6: Option<(Ipv6Addr, u8)>,
-    /// The IPv4 default gateway.
+    /// Further addresses inside, of the link alone.
+    pub link_local: Vec<IpAddr>,
+    /// The IPv4 default gateway; an unspecified one makes the link itself the way out.
     pub gateway4: Option<Ipv4Addr>,
-    /// The IPv6 default gateway.
+    /// The IPv6 default gateway; the same.
     pub gateway6: Option<Ipv6Addr>,
     /// The largest packet; `None` leaves the kernel's 1500.
     pub mtu: Option<u32>,
-    /// Whether the link reaches the bridge but no other link with this mark (a network without `icc`).
-    pub isolated: bool,
     /// Settings of the container's namespace that are written once the link is there: `net.ipv4.…` and value.
     pub sysctls: Vec<(String, String)>,
+}
+
+/// What the link of a container is connected to on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upper {
+    /// A bridge, by a pair of links.
+    Bridge {
+        /// The name of the bridge.
+        bridge: String,
+        /// The name of the host's end, see [`host_ifname`].
+        host_ifname: String,
+        /// Whether the link reaches the bridge but no other link with this mark (a network without `icc`).
+        isolated: bool,
+    },
+    /// A link of the host, with a hardware address of the container's own.
+    Macvlan {
+        /// The link of the host.
+        parent: String,
+        /// Who hears whom.
+        mode: MacvlanMode,
+    },
+    /// A link of the host, whose hardware address is shared.
+    Ipvlan {
+        /// The link of the host.
+        parent: String,
+        /// Who decides the way of a packet.
+        mode: IpvlanMode,
+        /// Who hears whom.
+        flag: IpvlanFlag,
+    },
+}
+
+/// Which links on one parent hear each other (`MACVLAN_MODE_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MacvlanMode {
+    /// None.
+    Private = 1,
+    /// All, by the switch outside.
+    Vepa = 2,
+    /// All.
+    Bridge = 4,
+    /// There is only one, which takes the parent over.
+    Passthru = 8,
+}
+
+/// Who decides the way of a packet (`IPVLAN_MODE_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IpvlanMode {
+    /// The container.
+    L2 = 0,
+    /// The host.
+    L3 = 1,
+    /// The host, with its firewall.
+    L3s = 2,
+}
+
+/// Which links on one parent hear each other (`IPVLAN_F_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IpvlanFlag {
+    /// All.
+    Bridge = 0,
+    /// None.
+    Private = 1,
+    /// All, by the switch outside.
+    Vepa = 2,
 }
 
 impl Attachment {
     fn addresses(&self) -> impl Iterator<Item = (IpAddr, u8)> {
         let four = self.address4.map(|(ip, prefix)| (IpAddr::V4(ip), prefix));
         let six = self.address6.map(|(ip, prefix)| (IpAddr::V6(ip), prefix));
-        four.into_iter().chain(six)
+        let more = self.link_local.iter().map(|ip| (*ip, if ip.is_ipv4() { 16 } else { 64 }));
+        four.into_iter().chain(six).chain(more)
+    }
+
+    /// Names what it is connected to.
+    fn upper_name(&self) -> &str {
+        match &self.upper {
+            Upper::Bridge { bridge, .. } => bridge,
+            Upper::Macvlan { parent, .. } | Upper::Ipvlan { parent, .. } => parent,
+        }
     }
 
     fn gateways(&self) -> impl Iterator<Item = IpAddr> {
@@ -98,52 +170,67 @@ fn prepare_netns() -> Result<()> {
     Ok(())
 }
 
-/// Puts the namespace `netns` onto a bridge: makes the pair, addresses, routes. All or nothing.
+/// Puts the namespace `netns` onto a network: makes the link, addresses, routes. All or nothing.
 ///
 /// # Errors
 ///
-/// [`Error::Kernel`] with `ENODEV` when the bridge is missing, `EEXIST` when the name of the pair is taken.
+/// [`Error::Kernel`] with `ENODEV` when the bridge or the parent is missing, `EEXIST` when a name is taken.
 pub fn attach(netns: BorrowedFd<'_>, attachment: &Attachment) -> Result<()> {
-    check_name("host interface", &attachment.host_ifname)?;
     check_name("interface", &attachment.guest_ifname)?;
-    let what = || format!("connect {:?} to the bridge {:?}", attachment.host_ifname, attachment.bridge);
+    if let Upper::Bridge { host_ifname, .. } = &attachment.upper {
+        check_name("host interface", host_ifname)?;
+    }
+    let name = attachment.upper_name();
+    let what = || format!("connect {:?} to {name:?}", attachment.guest_ifname);
     let host = Socket::route().attempt(what)?;
-    let bridge = link::get(&host, &attachment.bridge).attempt(what)?.ok_or(Errno::NODEV).attempt(what)?;
-    make_pair(&host, netns, attachment, bridge.index).attempt(what)?;
-    let configured =
-        configure_port(&host, attachment).attempt(what).and_then(|()| configure_guest(netns, attachment));
+    let upper = link::get(&host, name).attempt(what)?.ok_or(Errno::NODEV).attempt(what)?;
+    make_link(&host, netns, attachment, upper.index).attempt(what)?;
+    let port = match &attachment.upper {
+        Upper::Bridge { host_ifname, isolated, .. } => configure_port(&host, host_ifname, *isolated),
+        _ => Ok(()),
+    };
+    let configured = port.attempt(what).and_then(|()| configure_guest(netns, attachment));
     if configured.is_err() {
-        // The first error is the one to tell; the pair must not stay half made.
-        let _ = detach(&attachment.host_ifname);
+        // The first error is the one to tell; the link must not stay half made.
+        let _ = match &attachment.upper {
+            Upper::Bridge { host_ifname, .. } => detach(host_ifname),
+            _ => detach_inside(netns, &attachment.guest_ifname),
+        };
     }
     configured
 }
 
-fn make_pair(
+fn make_link(
     host: &Socket,
     netns: BorrowedFd<'_>,
     attachment: &Attachment,
-    bridge: Index,
+    upper: Index,
 ) -> std::io::Result<()> {
     let mut batch = Batch::new();
-    link::new_veth(
-        &mut batch,
-        &VethPair {
-            host_name: &attachment.host_ifname,
-            bridge,
-            guest_netns: netns,
-            guest_name: &attachment.guest_ifname,
-            guest_mac: attachment.mac,
-            mtu: attachment.mtu,
-        },
-    );
+    let (name, mtu) = (attachment.guest_ifname.as_str(), attachment.mtu);
+    let shared = SharedLink { parent: upper, netns, name, mtu };
+    match &attachment.upper {
+        Upper::Bridge { host_ifname, .. } => link::new_veth(
+            &mut batch,
+            &VethPair {
+                host_name: host_ifname,
+                bridge: upper,
+                guest_netns: netns,
+                guest_name: name,
+                guest_mac: attachment.mac,
+                mtu,
+            },
+        ),
+        Upper::Macvlan { mode, .. } => link::new_macvlan(&mut batch, &shared, attachment.mac, *mode as u32),
+        Upper::Ipvlan { mode, flag, .. } => link::new_ipvlan(&mut batch, &shared, *mode as u16, *flag as u16),
+    }
     host.request(&batch).map(drop)
 }
 
-fn configure_port(host: &Socket, attachment: &Attachment) -> std::io::Result<()> {
-    let port = link::get(host, &attachment.host_ifname)?.ok_or(Errno::NODEV)?;
+fn configure_port(host: &Socket, host_ifname: &str, isolated: bool) -> std::io::Result<()> {
+    let port = link::get(host, host_ifname)?.ok_or(Errno::NODEV)?;
     let mut batch = Batch::new();
-    link::set_bridge_port(&mut batch, port.index, true, attachment.isolated);
+    link::set_bridge_port(&mut batch, port.index, true, isolated);
     link::set_no_link_local(&mut batch, port.index);
     host.request(&batch).map(drop)
 }
@@ -204,7 +291,26 @@ fn sysctl_path(name: &str) -> Result<String> {
 ///
 /// The kernel needs some 24 ms for it: normally the pair is left to die with its namespace.
 pub fn detach(host_ifname: &str) -> Result<()> {
-    remove_link(host_ifname, "remove the link")
+    remove_link(host_ifname)
+}
+
+/// Removes a link of the namespace `netns` by its name there; a missing one is fine.
+pub fn detach_inside(netns: BorrowedFd<'_>, guest_ifname: &str) -> Result<()> {
+    let what = || format!("remove the link {guest_ifname:?} of a container");
+    sys::netns::inside(netns, || remove_link(guest_ifname)).attempt(what)?
+}
+
+/// Makes the default routes of the namespace `netns` those by these links and gateways, at most one a family. Families
+/// without one keep what they have.
+pub fn set_default_routes(netns: BorrowedFd<'_>, routes: &[(&str, IpAddr)]) -> Result<()> {
+    let what = || "set the default route of a container".to_owned();
+    let guest = sys::netns::inside(netns, Socket::route).attempt(what)?.attempt(what)?;
+    let mut batch = Batch::new();
+    for (name, gateway) in routes {
+        let found = link::get(&guest, name).attempt(what)?.ok_or(Errno::NODEV).attempt(what)?;
+        link::replace_default_route(&mut batch, found.index, *gateway);
+    }
+    guest.request(&batch).attempt(what).map(drop)
 }
 
 #[cfg(test)]

@@ -30,6 +30,33 @@ pub struct BridgeConfig {
     pub masquerade: bool,
     /// Whether containers of this network reach each other directly.
     pub icc: bool,
+    /// Whether nothing but the host reaches these containers, and they reach nothing.
+    pub internal: bool,
+    /// What stands between IPv4 containers and the rest.
+    pub mode4: GatewayMode,
+    /// What stands between IPv6 containers and the rest.
+    pub mode6: GatewayMode,
+}
+
+/// What stands between the containers of a bridge and the rest, for one address family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum GatewayMode {
+    /// Masquerading and published ports.
+    #[default]
+    Nat,
+    /// The same, but every port of the containers can be reached by who has a route to them.
+    Unprotected,
+    /// No translation: published ports are reached at the container's own address.
+    Routed,
+    /// The host has no address on the bridge.
+    Isolated,
+}
+
+impl GatewayMode {
+    /// Tells whether addresses are translated.
+    pub fn translates(self) -> bool {
+        matches!(self, Self::Nat | Self::Unprotected)
+    }
 }
 
 impl BridgeConfig {
@@ -152,13 +179,31 @@ pub fn ipv6_available() -> bool {
     read_sysctl("net/ipv6/conf/all/disable_ipv6").is_ok_and(|value| value == "0")
 }
 
+/// Makes sure that there is a link `name` that leads nowhere: what containers share whose network has no parent.
+pub fn ensure_dummy(name: &str, mtu: Option<u32>) -> Result<()> {
+    check_name("link name", name)?;
+    let what = || format!("create the link {name:?}");
+    let socket = Socket::route().attempt(what)?;
+    if link::get(&socket, name).attempt(what)?.is_some_and(|link| link.up) {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    link::new_dummy(&mut batch, name, mtu);
+    all_but(socket.exchange(&batch), &[Errno::EXIST]).attempt(what).map(drop)
+}
+
 /// Removes the bridge `name`; a missing one is fine. Pairs that are attached lose their bridge only.
 pub fn remove_bridge(name: &str) -> Result<()> {
-    remove_link(name, "remove the bridge")
+    delete_link(name, "remove the bridge")
 }
 
 /// Removes the link `name`; a missing one is fine.
-pub(crate) fn remove_link(name: &str, attempt: &str) -> Result<()> {
+pub fn remove_link(name: &str) -> Result<()> {
+    delete_link(name, "remove the link")
+}
+
+/// Removes the link `name`; a missing one is fine.
+fn delete_link(name: &str, attempt: &str) -> Result<()> {
     let what = || format!("{attempt} {name:?}");
     let socket = Socket::route().attempt(what)?;
     let mut batch = Batch::new();

@@ -16,6 +16,29 @@ pub fn choose4(
     last: Option<Ipv4Addr>,
 ) -> Option<Ipv4Addr> {
     let (first, end) = usable4(subnet)?;
+    choose4_between((first, end), gateway, taken, last)
+}
+
+/// As [`choose4`], of the part `range` of `subnet` only.
+pub fn choose4_of(
+    subnet: (Ipv4Addr, u8),
+    range: (Ipv4Addr, u8),
+    gateway: Ipv4Addr,
+    taken: &BTreeSet<Ipv4Addr>,
+    last: Option<Ipv4Addr>,
+) -> Option<Ipv4Addr> {
+    let (first, end) = usable4(subnet)?;
+    let base = range.0.to_bits() & mask4(range.1);
+    let between = (first.max(base), end.min(base | !mask4(range.1)));
+    if between.0 > between.1 { None } else { choose4_between(between, gateway, taken, last) }
+}
+
+fn choose4_between(
+    (first, end): (u32, u32),
+    gateway: Ipv4Addr,
+    taken: &BTreeSet<Ipv4Addr>,
+    last: Option<Ipv4Addr>,
+) -> Option<Ipv4Addr> {
     let gateway = gateway.to_bits();
     let taken: BTreeSet<u32> = taken.iter().map(|ip| ip.to_bits()).collect();
     let start =
@@ -41,12 +64,24 @@ pub fn choose6(
     taken: &BTreeSet<Ipv6Addr>,
     last: Option<Ipv6Addr>,
 ) -> Option<Ipv6Addr> {
-    let (network, prefix) = subnet;
+    choose6_of(subnet, subnet, gateway, taken, last)
+}
+
+/// As [`choose6`], of the part `range` of `subnet` only.
+pub fn choose6_of(
+    (network, prefix): (Ipv6Addr, u8),
+    range: (Ipv6Addr, u8),
+    gateway: Ipv6Addr,
+    taken: &BTreeSet<Ipv6Addr>,
+    last: Option<Ipv6Addr>,
+) -> Option<Ipv6Addr> {
     if prefix > 126 {
         return None;
     }
-    let mask = mask6(prefix);
-    let (first, end) = ((network.to_bits() & mask) + 1, network.to_bits() | !mask);
+    let (mask, part) = (mask6(prefix), mask6(range.1));
+    let base = range.0.to_bits() & part;
+    let first = ((network.to_bits() & mask) + 1).max(base);
+    let end = (network.to_bits() | !mask).min(base | !part);
     let start =
         last.map(Ipv6Addr::to_bits).filter(|last| (first..end).contains(last)).map_or(first, |last| last + 1);
     let free = |ip: &Ipv6Addr| *ip != gateway && !taken.contains(ip);
@@ -87,6 +122,41 @@ fn subnets_of((pool, prefix): (Ipv4Addr, u8), length: u8) -> impl Iterator<Item 
 pub fn overlaps(a: (Ipv4Addr, u8), b: (Ipv4Addr, u8)) -> bool {
     let mask = mask4(a.1.min(b.1));
     a.0.to_bits() & mask == b.0.to_bits() & mask
+}
+
+/// Tells whether two networks, each an address and a prefix length, have an address in common.
+pub fn networks_overlap(a: (IpAddr, u8), b: (IpAddr, u8)) -> bool {
+    match (a.0, b.0) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => overlaps((one, a.1), (other, b.1)),
+        (IpAddr::V6(one), IpAddr::V6(other)) => {
+            let mask = mask6(a.1.min(b.1));
+            one.to_bits() & mask == other.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
+/// Returns the first address of a network.
+pub fn network_address(ip: IpAddr, prefix: u8) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & mask4(prefix)).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & mask6(prefix)).into(),
+    }
+}
+
+/// Tells whether a machine may have `ip` in this network: not the network's own address, not the broadcast address.
+pub fn is_usable(ip: IpAddr, (network, prefix): (IpAddr, u8)) -> bool {
+    if !networks_overlap((ip, 128), (network, prefix)) {
+        return false;
+    }
+    match ip {
+        IpAddr::V4(ip) if prefix < 31 => {
+            let host = ip.to_bits() & !mask4(prefix);
+            host != 0 && host != !mask4(prefix)
+        }
+        IpAddr::V4(_) => true,
+        IpAddr::V6(ip) => prefix > 126 || ip.to_bits() & !mask6(prefix) != 0,
+    }
 }
 
 /// Returns the first address of a network that a machine may have, the usual gateway.
@@ -210,6 +280,43 @@ mod tests {
         );
         assert_eq!(choose_subnet(&pools, 24, &[route("0.0.0.0", 0)], &[]), None);
         assert_eq!(choose_subnet(&pools, 8, &[], &[]), None);
+    }
+
+    #[test]
+    fn a_part_of_a_network_is_kept_to() {
+        let subnet = (v4("10.0.0.0"), 24);
+        let range = (v4("10.0.0.8"), 30);
+        let mut taken = BTreeSet::new();
+        while let Some(ip) = choose4_of(subnet, range, v4("10.0.0.9"), &taken, None) {
+            taken.insert(ip);
+        }
+        assert_eq!(taken, BTreeSet::from([v4("10.0.0.8"), v4("10.0.0.10"), v4("10.0.0.11")]));
+        assert_eq!(choose4_of(subnet, (v4("10.0.0.255"), 32), v4("10.0.0.1"), &taken, None), None);
+        let six = ("fd00::".parse().unwrap(), 64);
+        let part = ("fd00::a0".parse().unwrap(), 124);
+        let none = BTreeSet::new();
+        assert_eq!(
+            choose6_of(six, part, "fd00::1".parse().unwrap(), &none, None),
+            Some("fd00::a0".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn usable_addresses_are_told_from_others() {
+        for (ip, network, expected) in [
+            ("10.0.0.1", ("10.0.0.0", 24), true),
+            ("10.0.0.0", ("10.0.0.0", 24), false),
+            ("10.0.0.255", ("10.0.0.0", 24), false),
+            ("10.0.1.1", ("10.0.0.0", 24), false),
+            ("10.0.0.0", ("10.0.0.0", 31), true),
+            ("fd00::", ("fd00::", 64), false),
+            ("fd00::1", ("fd00::", 64), true),
+            ("fd01::1", ("fd00::", 64), false),
+            ("fd00::1", ("10.0.0.0", 24), false),
+        ] {
+            let network = (network.0.parse().unwrap(), network.1);
+            assert_eq!(is_usable(ip.parse().unwrap(), network), expected, "{ip} {network:?}");
+        }
     }
 
     #[test]

@@ -24,13 +24,16 @@ mod ports;
 mod routes;
 
 pub use attach::{
-    Attachment, attach, create_netns, create_netns_apart, detach, host_ifname, prepare_foreign_netns,
+    Attachment, IpvlanFlag, IpvlanMode, MacvlanMode, Upper, attach, create_netns, create_netns_apart, detach,
+    detach_inside, host_ifname, prepare_foreign_netns, set_default_routes,
 };
-pub use bridge::{BridgeConfig, ensure_bridge, ipv6_available, remove_bridge};
+pub use bridge::{
+    BridgeConfig, GatewayMode, ensure_bridge, ensure_dummy, ipv6_available, remove_bridge, remove_link,
+};
 pub use error::{Error, Result};
 pub use firewall::{
     Firewall, FirewallState, PortElement, ensure_firewall, firewall_warnings, list_published, publish,
     teardown_all, teardown_firewall, unpublish,
 };
 pub use ports::{Protocol, PublishedPort, choose_port, ephemeral_range, port_is_free, ports_are_free};
-pub use routes::{Route, host_routes};
+pub use routes::{Route, host_networks, host_routes};

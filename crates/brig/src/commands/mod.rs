@@ -26,8 +26,11 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod network_create;
 mod network_inspect;
 mod network_ls;
+mod network_prune;
+mod network_rm;
 mod output;
 mod pause;
 mod port;
@@ -141,11 +144,7 @@ pub(crate) struct Group {
 pub(crate) const GROUPS: &[Group] = &[
     Group { name: "container", about: "Manage containers", missing: &["commit", "diff", "export", "update"] },
     Group { name: "image", about: "Manage images", missing: &["build", "push"] },
-    Group {
-        name: "network",
-        about: "Manage networks",
-        missing: &["connect", "create", "disconnect", "prune", "rm"],
-    },
+    Group { name: "network", about: "Manage networks", missing: &["connect", "disconnect"] },
     Group { name: "system", about: "Manage Brig", missing: &["dial-stdio"] },
     Group { name: "volume", about: "Manage volumes", missing: &["update"] },
 ];
@@ -235,8 +234,11 @@ pub(crate) static ENTRIES: &[Entry] = &[
     login::ENTRY,
     logout::ENTRY,
     logs::ENTRY,
+    network_create::ENTRY,
     network_inspect::ENTRY,
     network_ls::ENTRY,
+    network_prune::ENTRY,
+    network_rm::ENTRY,
     pause::ENTRY,
     port::ENTRY,
     ps::ENTRY,

@@ -1,6 +1,5 @@
 //! `brig network ls`.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -22,7 +21,7 @@ pub(crate) const ENTRY: Entry = Entry {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// Only those that match (driver=…, name=…, id=…, type=builtin, dangling=…)
+    /// Only those that match (driver=…, name=…, id=…, type=builtin|custom, label=…, dangling=…)
     #[arg(short, long, value_name = "filter")]
     filter: Vec<String>,
     /// How to print: table, json, a template, or "table TEMPLATE"
@@ -47,10 +46,10 @@ impl Run for Args {
                 && filters.prefix("id", &network.id)
                 && filters.exact("driver", &network.driver)
                 && filters.exact("scope", "local")
-                && filters.exact("type", "builtin")
-                && filters.labels("label", &BTreeMap::new())
+                && filters.exact("type", if network.builtin { "builtin" } else { "custom" })
+                && filters.labels("label", &network.config.labels)
                 // The networks that are always there never dangle.
-                && dangling != Some(true)
+                && dangling.is_none_or(|wanted| wanted == (!network.builtin && network.containers.is_empty()))
         });
         list.sort_by(|a, b| a.name.cmp(&b.name));
         if self.quiet && self.format.is_none() {

@@ -18,10 +18,6 @@ pub(crate) const REFUSED: &[&str] = &[
     "io-maxiops",
     "isolation",
     "kernel-memory",
-    "link",
-    "link-local-ip",
-    "network-alias",
-    "net-alias",
     "runtime",
     "storage-opt",
     "use-api-socket",
@@ -175,6 +171,12 @@ pub(crate) struct ContainerFlags {
     /// Set labels from a file, one a line
     #[arg(long, value_name = "list")]
     pub(crate) label_file: Vec<String>,
+    /// Give another container a further name inside (name:alias)
+    #[arg(long, value_name = "list")]
+    pub(crate) link: Vec<String>,
+    /// Further address of the network's link (169.254.… or fe80:…)
+    #[arg(long, value_name = "list")]
+    pub(crate) link_local_ip: Vec<String>,
     /// What keeps the output (json-file|none)
     #[arg(long, value_name = "string")]
     pub(crate) log_driver: Option<String>,
@@ -202,9 +204,12 @@ pub(crate) struct ContainerFlags {
     /// Name of the container
     #[arg(long, value_name = "string")]
     pub(crate) name: Option<String>,
-    /// Network to join (bridge|none|host|container:NAME)
+    /// Network to join (bridge|none|host|container:NAME|NETWORK, or name=NETWORK,alias=…,ip=…,gw-priority=…); may be repeated
     #[arg(long, visible_alias = "net", value_name = "network", value_parser = host::network)]
     pub(crate) network: Vec<NetworkFlag>,
+    /// Further name on the network
+    #[arg(long, visible_alias = "net-alias", value_name = "list")]
+    pub(crate) network_alias: Vec<String>,
     /// Disable the image's health check
     #[arg(long)]
     pub(crate) no_healthcheck: bool,

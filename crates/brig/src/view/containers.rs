@@ -121,17 +121,9 @@ pub(crate) fn ports(container: &Container) -> Vec<PortSummary> {
 
 /// Names the networks of a container, running or not.
 pub(crate) fn networks(container: &Container) -> Vec<String> {
-    if !container.endpoints.is_empty() {
-        let mut names: Vec<String> =
-            container.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect();
-        names.sort();
-        return names;
-    }
-    match container.spec.host_config.network_mode.as_str() {
-        "" | "default" => vec!["bridge".to_owned()],
-        mode if mode.starts_with("container:") => Vec::new(),
-        mode => vec![mode.to_owned()],
-    }
+    let mut names: Vec<String> = container.networks().into_iter().map(|(name, _)| name).collect();
+    names.sort();
+    names
 }
 
 /// Makes a row of `ps`.

@@ -8,7 +8,8 @@ use std::path::Path;
 use base::ContainerId;
 use docker_types::ContainerSpec;
 use engine::model::{
-    Container, Endpoint, Image, MountKind, MountPoint, Network, Port, State, Status, Volume,
+    Container, Endpoint, Image, MountKind, MountPoint, Network, NetworkConfig, Port, State, Status, Subnet,
+    Volume,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -84,6 +85,7 @@ fn web() -> Container {
         prefix6: 64,
         gateway6: Some([0xfd00, 0, 0, 0, 0, 0, 0, 1].into()),
         mac: "02:00:ac:1e:00:02".to_owned(),
+        ..Endpoint::default()
     }];
     web.ports = vec![
         Port {
@@ -218,9 +220,19 @@ fn volumes_and_networks_are_what_was_agreed() {
         name: "bridge".to_owned(),
         driver: "bridge".to_owned(),
         created: stamp("2026-01-01T00:00:00Z"),
-        subnets: vec![("172.30.0.0/16".to_owned(), "172.30.0.1".to_owned())],
-        options: BTreeMap::new(),
-        ipv6: true,
+        builtin: true,
+        config: NetworkConfig {
+            subnets: vec![Subnet {
+                address: [172, 30, 0, 0].into(),
+                length: 16,
+                gateway: Some([172, 30, 0, 1].into()),
+                range: None,
+                reserved: BTreeMap::new(),
+            }],
+            ipv4: true,
+            ipv6: true,
+            ..NetworkConfig::default()
+        },
         containers: vec![(id(0xaa), "web".to_owned(), web().endpoints[0].clone())],
     };
     let mut text = table(&volumes::COLUMNS, None, volumes::TABLE, &[volumes::row(&volume, Some(1234))]);

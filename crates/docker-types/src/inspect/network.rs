@@ -16,7 +16,7 @@ pub struct NetworkInspect {
     pub created: String,
     /// `local`.
     pub scope: String,
-    /// `bridge`, `host`, `null`.
+    /// `bridge`, `macvlan`, `ipvlan`, `host`, `null`.
     pub driver: String,
     /// Whether it has IPv4.
     #[serde(rename = "EnableIPv4")]
@@ -63,9 +63,15 @@ pub struct Ipam {
 pub struct IpamConfig {
     /// `172.30.0.0/16`.
     pub subnet: String,
+    /// The part that addresses are chosen from.
+    #[serde(rename = "IPRange", skip_serializing_if = "String::is_empty")]
+    pub ip_range: String,
     /// The bridge's own address.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub gateway: String,
+    /// Addresses that others have, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub auxiliary_addresses: BTreeMap<String, String>,
 }
 
 /// A network that another takes its configuration from.

@@ -89,7 +89,7 @@ impl Engine {
             self.kill_strays(row);
         }
         let result = run_result(&truth, &self.container_path(&row.id));
-        let network = self.teardown_network(&row.id);
+        let network = self.teardown_network(row);
         let group = runtime::delete(&self.roots().run.join("runtime"), row.id.as_str(), true)
             .doing(|| format!("cannot remove what the runtime keeps of container {}", row.name));
         let wait = restart(&result);

@@ -62,6 +62,7 @@ impl Engine {
         crate::timings::mark("image found");
         let argv = merge::complete(&mut spec, &image.config.config)?;
         super::health::check(&spec.config)?;
+        self.settle_places(&mut spec)?;
         super::spec::capabilities(&spec.host_config)?;
         super::spec::Security::of(&spec.host_config)?;
         let id = ContainerId::from_random(random_bytes()?);

@@ -144,7 +144,7 @@ impl Engine {
         let state = self.state_of(&row);
         let alive = state.status.is_alive();
         let (endpoints, ports) = match alive {
-            true => (self.db()?.endpoints(&row.id)?, self.db()?.ports(&row.id)?),
+            true => (self.shown_endpoints(&row.id)?, self.db()?.ports(&row.id)?),
             false => (Vec::new(), Vec::new()),
         };
         let health = self.health_of(&row, alive);

@@ -38,7 +38,7 @@ impl Engine {
         runtime::delete(&state_root, row.id.as_str(), true)
             .doing(|| format!("cannot remove what the runtime keeps of container {}", row.name))?;
         remove_groups(&spec::cgroups_path(&row.spec.host_config, row.id.as_str()));
-        self.teardown_network(&row.id)?;
+        self.teardown_network(&row)?;
         remove_folder(&run_dir)
     }
 
@@ -91,7 +91,7 @@ impl Engine {
         // A plain user's container has ports and no address.
         match self.db()?.endpoints(&row.id)?.is_empty() && self.db()?.ports(&row.id)?.is_empty() {
             true => Ok(()),
-            false => self.teardown_network(&row.id),
+            false => self.teardown_network(&row),
         }
     }
 }

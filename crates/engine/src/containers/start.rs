@@ -93,7 +93,7 @@ impl Engine {
             };
             // Undo goes on after an error; the first error is the one that is told.
             let _ = runtime::delete(&self.roots().run.join("runtime"), row.id.as_str(), true);
-            let _ = self.teardown_network(&row.id);
+            let _ = self.teardown_network(row);
             let _ = self.db()?.set_start_failed(&row.id, code, &text);
             let _ = fs::remove_dir_all(self.roots().container_run(row.id.as_str()));
         }
@@ -145,7 +145,7 @@ impl Engine {
             pending.abort();
             return Err(error);
         }
-        if mode == Mode::Bridge {
+        if mode == Mode::Networks {
             warnings.extend(self.firewall_warnings(&prepared.ports));
             crate::timings::mark("other firewalls");
         }
@@ -238,7 +238,7 @@ impl Engine {
     ) -> Result<(Vec<String>, Option<HealthCheck>)> {
         let folder = self.container_path(&row.id);
         let host = &row.spec.host_config;
-        let mut warnings = Vec::new();
+        let mut warnings = prepared.warnings.clone();
         let hostname = self.hostname(row, mode)?;
         let mut joined = Vec::new();
         let mut join = |kind: &'static str, mode: &str, file: &str| -> Result<()> {
@@ -272,7 +272,7 @@ impl Engine {
                 };
                 write("resolv.conf", &resolv)?;
                 write("hostname", &network::files::hostname(&hostname))?;
-                write("hosts", &self.hosts(&row.spec, &hostname, prepared.endpoint.as_ref())?)?;
+                write("hosts", &self.hosts(&row.spec, &hostname, &prepared.endpoints)?)?;
                 folder.clone()
             }
         };

@@ -2,15 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use network::{BridgeConfig, ipam};
+use network::{BridgeConfig, GatewayMode, ipam};
 use oci::Digest;
 
 use super::addresses::parse_subnet;
+use super::net::v4;
 use crate::Engine;
 use crate::error::{Doing, Error, Result};
 
-/// Where the default bridge's subnet is looked for: private ranges that few others use come first.
-const POOLS: [(Ipv4Addr, u8); 3] = [
+/// Where subnets are looked for: private ranges that few others use come first.
+pub(super) const POOLS: [(Ipv4Addr, u8); 3] = [
     (Ipv4Addr::new(172, 26, 0, 0), 15),
     (Ipv4Addr::new(10, 64, 0, 0), 10),
     (Ipv4Addr::new(192, 168, 0, 0), 16),
@@ -50,6 +51,9 @@ impl Engine {
             mtu: settings.mtu,
             masquerade: true,
             icc: true,
+            internal: false,
+            mode4: GatewayMode::Nat,
+            mode6: GatewayMode::Nat,
         })
     }
 
@@ -73,7 +77,10 @@ impl Engine {
         if let Some(text) = &kept {
             pools.insert(0, parse_subnet(text)?);
         }
-        let (ip, length) = ipam::choose_subnet(&pools, SUBNET_LENGTH, &routes, &[]).ok_or_else(|| {
+        let made = self.db()?.networks()?;
+        let made = made.iter().flat_map(|row| &row.config.subnets);
+        let made: Vec<_> = made.filter_map(|net| Some((v4(net.address)?, net.length))).collect();
+        let (ip, length) = ipam::choose_subnet(&pools, SUBNET_LENGTH, &routes, &made).ok_or_else(|| {
             Error::Unavailable(
                 "every private network is in use on this host; set [network] subnet in brig.toml".to_owned(),
             )

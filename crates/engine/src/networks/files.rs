@@ -6,6 +6,7 @@ use std::path::Path;
 use docker_types::ContainerSpec;
 
 use super::Mode;
+use super::places::way_out;
 use crate::Engine;
 use crate::error::{Error, IoContext, Result};
 use crate::model::Endpoint;
@@ -45,7 +46,7 @@ impl Engine {
         &self,
         spec: &ContainerSpec,
         hostname: &str,
-        endpoint: Option<&Endpoint>,
+        endpoints: &[Endpoint],
     ) -> Result<String> {
         let gateway = || -> Result<IpAddr> {
             if rootless::is_rootless() {
@@ -54,7 +55,7 @@ impl Engine {
                         .to_owned(),
                 ));
             }
-            let gateway = endpoint.and_then(|endpoint| endpoint.gateway4).map(IpAddr::V4);
+            let gateway = way_out(endpoints, true).and_then(|endpoint| endpoint.gateway4).map(IpAddr::V4);
             Ok(gateway.or(self.bridge()?.gateway4.map(IpAddr::V4)).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
         };
         let mut extra = Vec::new();
@@ -71,8 +72,8 @@ impl Engine {
             };
             extra.push((name.to_owned(), ip));
         }
-        let own: Vec<IpAddr> = endpoint
-            .into_iter()
+        let own: Vec<IpAddr> = endpoints
+            .iter()
             .flat_map(|e| e.ip4.map(IpAddr::V4).into_iter().chain(e.ip6.map(IpAddr::V6)))
             .collect();
         Ok(network::files::hosts(hostname, Some(&spec.config.domainname), &own, &extra))

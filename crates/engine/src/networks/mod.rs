@@ -1,16 +1,30 @@
-//! The networks of containers: today the default bridge, the host's own and none. Addresses and ports are given out by
-//! the database, links and rules are made by the `network` crate.
+//! The networks of containers: the default bridge, those that people make, the host's own and none. Addresses and ports
+//! are given out by the database, links and rules are made by the `network` crate.
+//!
+//! ```text
+//! request ── places: which networks, what is wished ── addresses: one endpoint each ── attached: link, routes
+//! ```
+//! The request in a container's row is the intent; a row in `endpoints` is a place that a container which runs (or is
+//! being started) has. Rows come first and go last, so that whatever a killed command leaves is found through them.
 
 mod addresses;
+mod create;
 mod default;
 mod files;
 mod list;
+mod members;
+mod net;
+mod options;
+mod places;
 mod ports;
+mod remove;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use base::ContainerId;
-use network::Attachment;
+use network::{Attachment, Upper};
+
+pub use create::{NetworkRequest, SubnetRequest, is_inside};
 
 use crate::Engine;
 use crate::containers::UserNamespace;
@@ -18,16 +32,23 @@ use crate::db::ContainerRow;
 use crate::error::{Doing, Error, Result};
 use crate::model::{Endpoint, Port};
 use crate::rootless::{self, usermode};
-use addresses::parse_mac;
+use net::Net;
+pub(crate) use places::places;
 
 /// Name of the default network.
 pub const BRIDGE: &str = "bridge";
+/// The usual name of the first link inside.
+const FIRST_LINK: &str = "eth0";
+/// The option of an attachment that names its link inside.
+const IFNAME: &str = "com.docker.network.endpoint.ifname";
+/// The option of an attachment that sets up its link inside.
+const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
 /// What a container's network mode asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// A place on the default bridge.
-    Bridge,
+    /// Places on networks, see [`places`].
+    Networks,
     /// What stands for it when a plain user calls: a user-mode network of the container's own.
     Pasta,
     /// The host's own network.
@@ -43,41 +64,41 @@ impl Mode {
     pub(crate) fn parse(text: &str) -> Result<Self> {
         match text {
             "" | "default" | BRIDGE if rootless::is_rootless() => Ok(Self::Pasta),
-            "" | "default" | BRIDGE => Ok(Self::Bridge),
             "host" => Ok(Self::Host),
             "none" => Ok(Self::None),
             other => match other.strip_prefix("container:") {
-                Some(name) if !name.is_empty() => Ok(Self::Container(name.to_owned())),
-                _ => Err(Error::NotFound {
-                    what: "network",
-                    name: format!("{other} (this version knows bridge, host, none and container:NAME)"),
-                }),
+                Some("") => Err(Error::NotFound { what: "network", name: other.to_owned() }),
+                Some(name) => Ok(Self::Container(name.to_owned())),
+                None if rootless::is_rootless() => Err(Error::Unsupported(format!(
+                    "cannot use network {other}: a plain user's containers know bridge, host, none and container:NAME only"
+                ))),
+                None => Ok(Self::Networks),
             },
         }
     }
 }
 
 /// The network of one start: what has to be configured while the container is being made.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    /// The namespace, for bridge and none.
+    /// The namespace, for networks and none.
     pub(crate) netns: Option<OwnedFd>,
-    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) ports: Vec<Port>,
-    attachment: Option<Attachment>,
+    /// What was asked for and is not had, in whole sentences.
+    pub(crate) warnings: Vec<String>,
+    nets: Vec<Net>,
     user_mode: bool,
 }
 
 impl Engine {
-    /// Gives a container its namespace, its address and its ports; nothing is on the wire yet.
+    /// Gives a container its namespace, its addresses and its ports; nothing is on the wire yet.
     pub(crate) fn prepare_network(
         &self,
         row: &ContainerRow,
         mode: &Mode,
         users: Option<&UserNamespace>,
     ) -> Result<Prepared> {
-        let none =
-            Prepared { netns: None, endpoint: None, ports: Vec::new(), attachment: None, user_mode: false };
         let make = || {
             let made = match users {
                 // Its root has rights over a network only that belongs to its user namespace.
@@ -88,78 +109,106 @@ impl Engine {
             made.doing(|| "cannot make a network namespace".to_owned())
         };
         match mode {
-            Mode::Host | Mode::Container(_) => return Ok(none),
-            Mode::None => return Ok(Prepared { netns: Some(make()?), ..none }),
+            Mode::Host | Mode::Container(_) => return Ok(Prepared::default()),
+            Mode::None => return Ok(Prepared { netns: Some(make()?), ..Prepared::default() }),
             Mode::Pasta => {
                 usermode::check()?;
                 let ports = self.acquire_host_ports(row)?;
-                return Ok(Prepared { netns: Some(make()?), ports, user_mode: true, ..none });
+                return Ok(Prepared { netns: Some(make()?), ports, user_mode: true, ..Prepared::default() });
             }
-            Mode::Bridge => {}
+            Mode::Networks => {}
         }
-        let bridge = self.bridge()?;
-        let endpoint = self.acquire_address(row, &bridge)?;
-        let ports = self.acquire_host_ports(row)?;
-        let attachment = Attachment {
-            bridge: bridge.name.clone(),
-            host_ifname: network::host_ifname(row.id.as_str()),
-            guest_ifname: "eth0".to_owned(),
-            mac: parse_mac(&endpoint.mac)?,
-            address4: endpoint.ip4.map(|ip| (ip, endpoint.prefix4)),
-            address6: endpoint.ip6.map(|ip| (ip, endpoint.prefix6)),
-            gateway4: endpoint.gateway4,
-            gateway6: endpoint.gateway6,
-            mtu: bridge.mtu,
-            isolated: false,
-            sysctls: Vec::new(),
+        let places = places(&row.spec);
+        let nets = self.nets(places.iter().map(|(name, _)| name.as_str()))?;
+        let wishes: Vec<_> = places.iter().map(|(_, wish)| wish).collect();
+        let endpoints = match nets.is_empty() {
+            true => Vec::new(),
+            false => self.acquire_addresses(row, &nets, &wishes, &[], false)?,
         };
-        Ok(Prepared {
-            netns: Some(make()?),
-            endpoint: Some(endpoint),
-            ports,
-            attachment: Some(attachment),
-            user_mode: false,
-        })
+        let mut warnings = Vec::new();
+        let ports = match places::published_on(&endpoints) {
+            Some(_) => self.acquire_host_ports(row)?,
+            None => {
+                if !row.spec.host_config.port_bindings.is_empty() {
+                    warnings.push(
+                        "Published ports are discarded: the container is on no bridge that leads outside"
+                            .to_owned(),
+                    );
+                }
+                Vec::new()
+            }
+        };
+        Ok(Prepared { netns: Some(make()?), endpoints, ports, warnings, nets, user_mode: false })
     }
 
-    /// Puts a prepared network on the wire: bridge, rules, link, published ports. Undone by [`Engine::teardown_network`].
+    /// Puts a prepared network on the wire: bridges, rules, links, published ports. Undone by [`Engine::teardown_network`].
     pub(crate) fn setup_network(&self, id: &ContainerId, prepared: &Prepared, netns: &OwnedFd) -> Result<()> {
-        use std::os::fd::AsFd;
         if prepared.user_mode {
             usermode::start(netns, &self.roots().container_run(id.as_str()), &prepared.ports)?;
             crate::timings::mark("pasta");
             return Ok(());
         }
-        let Some(attachment) = &prepared.attachment else { return Ok(()) };
-        let bridge = self.bridge()?;
-        network::ensure_bridge(&bridge).doing(|| format!("cannot set up the bridge {}", bridge.name))?;
-        self.ensure_firewall(&bridge)?;
-        crate::timings::mark("bridge, firewall");
-        match network::attach(netns.as_fd(), attachment) {
-            Err(_) if network::detach(&attachment.host_ifname).is_ok() => {
-                // A link of that name was left by a start that was killed; once more without it.
-                network::attach(netns.as_fd(), attachment)
-            }
-            other => other,
+        if prepared.nets.is_empty() {
+            return Ok(());
         }
-        .doing(|| format!("cannot join the container to the bridge {}", bridge.name))?;
+        prepared.nets.iter().try_for_each(Net::ensure)?;
+        self.ensure_firewall(&prepared.nets)?;
+        crate::timings::mark("bridge, firewall");
+        for (net, endpoint) in prepared.nets.iter().zip(&prepared.endpoints) {
+            let mut attachment = net.attachment(endpoint, net::host_ifname(id, endpoint))?;
+            let leads = |four| {
+                places::way_out(&prepared.endpoints, four).is_some_and(|way| way.network == endpoint.network)
+            };
+            attachment.gateway4 = endpoint.gateway4.filter(|_| leads(true));
+            attachment.gateway6 = endpoint.gateway6.filter(|_| leads(false));
+            attach(netns.as_fd(), &attachment, net)?;
+        }
         crate::timings::mark("link");
-        self.publish(id, prepared)
+        self.publish(id, prepared)?;
+        self.members_changed(
+            prepared.nets.iter().filter(|net| !net.id.is_empty()).map(|net| net.name.as_str()),
+        )
     }
 
-    /// Takes what [`Engine::setup_network`] made away. The link pair dies with the container's namespace by itself.
-    pub(crate) fn teardown_network(&self, id: &ContainerId) -> Result<()> {
+    /// Takes what [`Engine::setup_network`] made away. The links die with the container's namespace by themselves.
+    pub(crate) fn teardown_network(&self, row: &ContainerRow) -> Result<()> {
+        let id = &row.id;
         if rootless::is_rootless() {
             usermode::stop(&self.roots().container_run(id.as_str()))?;
             return self.db()?.release_network(id);
         }
         let ports = self.db()?.ports(id)?;
-        let endpoint = self.db()?.endpoints(id)?.into_iter().next();
-        if let Some(endpoint) = endpoint.filter(|_| !ports.is_empty()) {
+        let endpoints = self.db()?.endpoints(id)?;
+        if let Some(endpoint) = places::published_on(&endpoints).filter(|_| !ports.is_empty()) {
             self.firewall()?
-                .withdraw(id.as_str(), &ports::withdrawn(&ports, &endpoint))
+                .withdraw(id.as_str(), &ports::withdrawn(&ports, endpoint))
                 .doing(|| "cannot take the published ports back".to_owned())?;
         }
-        self.db()?.release_network(id)
+        self.db()?.release_network(id)?;
+        // By the request too: an end that was killed after the rows were gone tells nobody again.
+        let mut names: Vec<String> = places(&row.spec).into_iter().map(|(name, _)| name).collect();
+        names.extend(endpoints.into_iter().map(|endpoint| endpoint.network));
+        names.sort();
+        names.dedup();
+        self.members_changed(names.iter().map(String::as_str).filter(|name| *name != BRIDGE))
     }
+}
+
+/// Puts one link of a container on the wire.
+fn attach(netns: BorrowedFd<'_>, attachment: &Attachment, net: &Net) -> Result<()> {
+    let attached = match network::attach(netns, attachment) {
+        Err(error) => match &attachment.upper {
+            // A link of that name was left by a start that was killed; once more without it.
+            Upper::Bridge { host_ifname, .. } if network::detach(host_ifname).is_ok() => {
+                network::attach(netns, attachment)
+            }
+            _ => Err(error),
+        },
+        attached => attached,
+    };
+    let doing = || match net.bridge() {
+        Some(bridge) => format!("cannot join the container to the bridge {}", bridge.name),
+        None => format!("cannot join the container to network {}", net.name),
+    };
+    attached.doing(doing)
 }

@@ -1,30 +1,42 @@
 //! Published ports: given out by the database, led to containers by the firewall.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use base::ContainerId;
 use docker_types::ContainerSpec;
 use docker_types::port::{PortRange, Ports};
-use network::{BridgeConfig, Firewall, FirewallState, Protocol, PublishedPort};
+use network::{Firewall, FirewallState, Protocol, PublishedPort};
+use rustix::fs::{FlockOperation, flock};
 
 use super::Prepared;
+use super::net::Net;
+use super::places::published_on;
 use crate::Engine;
 use crate::config::PublishSetting;
 use crate::containers::random_bytes;
 use crate::db::ContainerRow;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, IoContext, Result};
 use crate::model::{Endpoint, Port};
 use crate::rootless::{self, usermode};
 
 impl Engine {
     pub(super) fn publish(&self, id: &ContainerId, prepared: &Prepared) -> Result<()> {
-        let Some(endpoint) = prepared.endpoint.as_ref().filter(|_| !prepared.ports.is_empty()) else {
-            return Ok(());
-        };
+        self.publish_ports(id, &prepared.ports, &prepared.endpoints)
+    }
+
+    /// Leads `ports` to a container that has `endpoints`.
+    pub(super) fn publish_ports(
+        &self,
+        id: &ContainerId,
+        ports: &[Port],
+        endpoints: &[Endpoint],
+    ) -> Result<()> {
+        let Some(endpoint) = published_on(endpoints).filter(|_| !ports.is_empty()) else { return Ok(()) };
         let firewall = self.firewall()?;
-        let ports = published(&gated(firewall, &prepared.ports)?, endpoint);
+        let ports = published(&gated(firewall, ports)?, endpoint);
         let mut result = firewall.publish(id.as_str(), &ports);
         if let Err(network::Error::PortTaken { .. }) = result {
             // The database gave these ports to this container: whoever the rules name is gone, or is about to be told.
@@ -41,27 +53,52 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes sure that the rules are there; when somebody flushed them, publishes the ports of all running containers again.
-    pub(super) fn ensure_firewall(&self, bridge: &BridgeConfig) -> Result<()> {
+    /// Makes sure that the rules are there that these networks need, and all others.
+    pub(super) fn ensure_firewall(&self, nets: &[Net]) -> Result<()> {
+        let default = nets.iter().find(|net| net.id.is_empty()).and_then(Net::bridge).cloned();
+        let bridges = match default {
+            Some(bridge) => self.bridges_beside(bridge)?,
+            None => self.bridges()?,
+        };
+        let ready = self.firewall()?.is_ready(&bridges).doing(|| self.doing_firewall())?;
+        if ready { Ok(()) } else { self.rebuild_firewall(&self.lock_networks()?) }
+    }
+
+    /// Brings the rules to what the networks in the database need; when somebody flushed them, publishes the ports of all
+    /// running containers again. The lock keeps those apart who know different networks: who comes later knows more.
+    pub(super) fn rebuild_firewall(&self, _lock: &NetworksLock) -> Result<()> {
         let firewall = self.firewall()?;
-        let state = firewall
-            .ensure(std::slice::from_ref(bridge))
-            .doing(|| format!("cannot set up the firewall table {}", self.network_names().1))?;
+        let state = firewall.ensure(&self.bridges()?).doing(|| self.doing_firewall())?;
         if state != FirewallState::Rebuilt {
             return Ok(());
         }
-        let endpoints: BTreeMap<ContainerId, Endpoint> = self.db()?.all_endpoints()?.into_iter().collect();
+        let mut endpoints: BTreeMap<ContainerId, Vec<Endpoint>> = BTreeMap::new();
+        for (id, endpoint) in self.db()?.all_endpoints()? {
+            endpoints.entry(id).or_default().push(endpoint);
+        }
         let mut ports: BTreeMap<ContainerId, Vec<Port>> = BTreeMap::new();
         for (id, port) in self.db()?.all_ports()? {
             ports.entry(id).or_default().push(port);
         }
         for (id, ports) in ports {
-            let Some(endpoint) = endpoints.get(&id) else { continue };
+            let Some(endpoint) = endpoints.get(&id).and_then(|list| published_on(list)) else { continue };
             firewall
                 .publish(id.as_str(), &published(&gated(firewall, &ports)?, endpoint))
                 .doing(|| format!("cannot publish the ports of container {} again", id.short()))?;
         }
         Ok(())
+    }
+
+    fn doing_firewall(&self) -> String {
+        format!("cannot set up the firewall table {}", self.network_names().1)
+    }
+
+    /// Takes the lock under which networks come and go, and with them the rules.
+    pub(super) fn lock_networks(&self) -> Result<NetworksLock> {
+        let path = self.roots().run.join("networks.lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path).at("open", &path)?;
+        flock(&file, FlockOperation::LockExclusive).at("lock", &path)?;
+        Ok(NetworksLock { _file: file })
     }
 
     pub(super) fn acquire_host_ports(&self, row: &ContainerRow) -> Result<Vec<Port>> {
@@ -264,6 +301,12 @@ impl Wanted {
         network::choose_port(protocol(guest.protocol.as_str())?, host_ip, range, taken, seed)
             .doing(|| format!("cannot find a free host port for {guest}"))
     }
+}
+
+/// The lock under which networks come and go.
+#[derive(Debug)]
+pub(super) struct NetworksLock {
+    _file: File,
 }
 
 fn check_free(ports: &[Port]) -> Result<()> {

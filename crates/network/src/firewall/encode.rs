@@ -96,6 +96,8 @@ const STATE_ESTABLISHED_RELATED: u32 = 2 | 4;
 const STATE_NEW: u32 = 8;
 /// `NF_NAT_RANGE_PROTO_OFFSET`.
 const PROTO_OFFSET: u32 = 32;
+/// `NF_CT_STATE_UNTRACKED_BIT`.
+const STATE_UNTRACKED: u32 = 64;
 const BASE_NETWORK: u32 = 1;
 const BASE_TRANSPORT: u32 = 2;
 const FIB_ADDRESS_TYPE: u32 = 3;
@@ -311,6 +313,7 @@ fn put_step(m: &mut Attributes<'_>, step: &Step) {
             compare(m, EQUAL, &LOCAL.to_ne_bytes());
         }
         Step::Established => put_ct_bits(m, CT_STATE, STATE_ESTABLISHED_RELATED),
+        Step::Untracked => put_ct_bits(m, CT_STATE, STATE_UNTRACKED),
         Step::Translated => put_ct_bits(m, CT_STATUS, STATUS_DNAT),
         Step::ToPort(family, map) => put_translation(m, *family, map, Ports::One),
         Step::ToAddress(family, map) => put_translation(m, *family, map, Ports::Same),

@@ -130,5 +130,5 @@ pub(super) fn remove(socket: &Socket, table: &str) -> Result<()> {
             result => result.attempt(what)?,
         }
     }
-    remove_link(&gate_links(table).0, "remove the gate")
+    remove_link(&gate_links(table).0)
 }

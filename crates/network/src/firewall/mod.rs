@@ -62,6 +62,17 @@ impl Firewall {
         Ok(Self { socket, table: table.to_owned() })
     }
 
+    /// Tells whether the table holds what exactly these bridges need; then [`Firewall::ensure`] has nothing to do for them.
+    /// One question.
+    pub fn is_ready(&self, bridges: &[BridgeConfig]) -> Result<bool> {
+        let what = || format!("look at the firewall table {:?}", self.table);
+        if !is_in_place(&self.socket, &plan(&self.table, bridges, host())).attempt(what)? {
+            return Ok(false);
+        }
+        self.pass_docker(bridges)?;
+        Ok(true)
+    }
+
     /// Makes sure that the table holds what these bridges need, and that Docker's chain for rules of others lets their
     /// packets pass where there is one.
     ///
@@ -77,10 +88,15 @@ impl Firewall {
         } else {
             self.bring_to(&ruleset).attempt(what)?
         };
+        self.pass_docker(bridges)?;
+        Ok(state)
+    }
+
+    /// Lets the packets of these bridges pass Docker's chain for rules of others where there is one.
+    fn pass_docker(&self, bridges: &[BridgeConfig]) -> Result<()> {
         let names: Vec<&str> = bridges.iter().map(|bridge| bridge.name.as_str()).collect();
         let what = || "let packets of containers pass Docker's chain DOCKER-USER".to_owned();
-        foreign::ensure_user_rules(&self.socket, &self.table, &names).attempt(what)?;
-        Ok(state)
+        foreign::ensure_user_rules(&self.socket, &self.table, &names).attempt(what)
     }
 
     fn bring_to(&self, ruleset: &Ruleset) -> io::Result<FirewallState> {

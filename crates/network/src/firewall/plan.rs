@@ -6,7 +6,8 @@
 //!        guard (-300): 127/8 only from lo              output (-100) ─┐
 //!        prerouting (-100) ── open, or by the gate? ─▶ ports ◀─ to the host?┘
 //!        input (10000): the host accepts it ─▶ once more, by the gate (see `gate`)
-//!        forward (0): replies, published, own bridge; else dropped
+//!        internal (0): from an internal network the host hears replies only
+//!        forward (0): internal networks; replies, published, own bridge; else dropped
 //!        postrouting (100): loopback source, hairpin, masquerade
 //! ```
 //!
@@ -18,7 +19,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::bridge::BridgeConfig;
+use crate::bridge::{BridgeConfig, GatewayMode};
 
 /// A table of the family `inet` with all that is in it but the elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +149,8 @@ pub enum Step {
     ToHost,
     /// The packet belongs to a connection that was let through before.
     Established,
+    /// The packet belongs to no connection that is tracked, as those by which IPv6 neighbours find each other.
+    Untracked,
     /// The destination was translated: the connection came by a published port.
     Translated,
     /// Send it where the map says, to address and port.
@@ -292,10 +295,11 @@ pub fn plan(table: &str, bridges: &[BridgeConfig], host: Host) -> Ruleset {
         Chain { name: "input", base: base("filter", Hook::Input, BEHIND_ALL), rules: accepted(&gate) },
         Chain { name: "output", base: base("nat", Hook::Output, -100), rules: from_host(host) },
         Chain {
-            name: "forward",
-            base: base("filter", Hook::Forward, 0),
-            rules: bridges.iter().flat_map(forward).collect(),
+            name: "internal",
+            base: base("filter", Hook::Input, 0),
+            rules: bridges.iter().filter(|bridge| bridge.internal).flat_map(to_host).collect(),
         },
+        Chain { name: "forward", base: base("filter", Hook::Forward, 0), rules: between(bridges) },
         Chain {
             name: "postrouting",
             base: base("nat", Hook::Postrouting, 100),
@@ -372,16 +376,56 @@ fn translate(family: Family) -> Vec<Rule> {
     ]
 }
 
+/// What the host hears from an internal network: answers only. A service of the host is a way out.
+fn to_host(bridge: &BridgeConfig) -> Vec<Rule> {
+    let from = || Step::CameBy(Not::Is, bridge.name.clone());
+    vec![
+        rule("answers", [from(), Step::Established, Step::Accept]),
+        rule("neighbours", [from(), Step::Untracked, Step::Accept]),
+        rule("an internal network asks nothing", [from(), Step::Drop]),
+    ]
+}
+
+/// What passes from one link to another. Internal networks come first, because what another network lets in may come
+/// from them.
+fn between(bridges: &[BridgeConfig]) -> Vec<Rule> {
+    let closed = bridges.iter().filter(|bridge| bridge.internal).flat_map(closed);
+    closed.chain(bridges.iter().flat_map(|bridge| forward(bridge, bridges))).collect()
+}
+
+/// Nothing leaves an internal network, nothing enters it.
+fn closed(bridge: &BridgeConfig) -> Vec<Rule> {
+    let name = || bridge.name.clone();
+    let out = [Step::CameBy(Not::Is, name()), Step::LeavesBy(Not::IsNot, name()), Step::Drop];
+    let into = [Step::CameBy(Not::IsNot, name()), Step::LeavesBy(Not::Is, name()), Step::Drop];
+    vec![rule("no way out", out), rule("no way in", into)]
+}
+
 /// What may reach the containers of a bridge.
-fn forward(bridge: &BridgeConfig) -> Vec<Rule> {
+fn forward(bridge: &BridgeConfig, all: &[BridgeConfig]) -> Vec<Rule> {
     let to = || Step::LeavesBy(Not::Is, bridge.name.clone());
     let from = Step::CameBy(Not::Is, bridge.name.clone());
-    vec![
+    let mut rules = vec![
         rule("answers", [to(), Step::Established, Step::Accept]),
         rule("published ports", [to(), Step::Translated, Step::Accept]),
         rule("containers among themselves", [from, to(), if bridge.icc { Step::Accept } else { Step::Drop }]),
-        rule("nothing else comes in", [to(), Step::Drop]),
-    ]
+    ];
+    let families = [
+        (bridge.mode4, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        (bridge.mode6, IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+    ];
+    let open: Vec<_> = families.into_iter().filter(|(mode, _)| *mode == GatewayMode::Unprotected).collect();
+    if !open.is_empty() {
+        for other in all.iter().filter(|other| other.name != bridge.name) {
+            let other = Step::CameBy(Not::Is, other.name.clone());
+            rules.push(rule("networks are apart", [other, to(), Step::Drop]));
+        }
+        rules.extend(
+            open.into_iter().map(|(_, any)| rule("unprotected", [to(), Step::To(any, 0), Step::Accept])),
+        );
+    }
+    rules.push(rule("nothing else comes in", [to(), Step::Drop]));
+    rules
 }
 
 /// Which source addresses change when a packet leaves.
@@ -393,12 +437,13 @@ fn leave(bridge: &BridgeConfig) -> Vec<Rule> {
         .map(|(ip, prefix)| rule(why, [Step::From(ip, prefix), to(Not::Is), Step::Masquerade]))
         .into();
     for (network, prefix) in networks(bridge) {
+        let mode = if network.is_ipv4() { bridge.mode4 } else { bridge.mode6 };
         let from = || Step::From(network, prefix);
         rules.push(rule(
             "a container to a published port of its own network",
             [from(), to(Not::Is), Step::Translated, Step::Masquerade],
         ));
-        if bridge.masquerade {
+        if bridge.masquerade && mode.translates() && !bridge.internal {
             rules.push(rule("containers to other networks", [from(), to(Not::IsNot), Step::Masquerade]));
         }
     }
@@ -480,6 +525,7 @@ impl fmt::Display for Step {
             Self::To(ip, prefix) => write!(f, "{} daddr {}", word(ip), Network(*ip, *prefix)),
             Self::ToHost => f.write_str("fib daddr type local"),
             Self::Established => f.write_str("ct state established,related"),
+            Self::Untracked => f.write_str("ct state untracked"),
             Self::Translated => f.write_str("ct status dnat"),
             Self::ToPort(family, map) | Self::ToAddress(family, map) | Self::Shift(family, map) => {
                 write!(f, "dnat {} to {} map @{map}", family.word(), key(family))
@@ -531,6 +577,9 @@ mod tests {
             mtu: None,
             masquerade,
             icc,
+            internal: false,
+            mode4: GatewayMode::Nat,
+            mode6: GatewayMode::Nat,
         }
     }
 
@@ -571,6 +620,43 @@ mod tests {
             ]
         );
         assert_eq!(lines(&plan("brig", &[bridge(true, false)], Host::default()), "postrouting").len(), 4);
+    }
+
+    #[test]
+    fn an_internal_network_has_no_way_out_whatever_others_let_in() {
+        let internal = BridgeConfig { name: "inner".into(), internal: true, ..bridge(true, true) };
+        let ruleset = plan("brig", &[bridge(true, true), internal], Host::default());
+        assert_eq!(
+            lines(&ruleset, "forward")[..2],
+            ["iifname \"inner\" oifname != \"inner\" drop", "iifname != \"inner\" oifname \"inner\" drop"]
+        );
+        assert_eq!(
+            lines(&ruleset, "internal"),
+            [
+                "iifname \"inner\" ct state established,related accept",
+                "iifname \"inner\" ct state untracked accept",
+                "iifname \"inner\" drop",
+            ]
+        );
+        assert_eq!(
+            lines(&ruleset, "postrouting").iter().filter(|line| line.contains("!= \"inner\"")).count(),
+            0
+        );
+    }
+
+    #[test]
+    fn an_unprotected_network_is_apart_from_others_all_the_same() {
+        let open =
+            BridgeConfig { name: "open".into(), mode4: GatewayMode::Unprotected, ..bridge(true, true) };
+        let ruleset = plan("brig", &[bridge(true, true), open], Host::default());
+        assert_eq!(
+            lines(&ruleset, "forward")[7..],
+            [
+                "iifname \"brig0\" oifname \"open\" drop",
+                "oifname \"open\" ip daddr 0.0.0.0/0 accept",
+                "oifname \"open\" drop",
+            ]
+        );
     }
 
     #[test]

@@ -31,6 +31,7 @@ const UP: u32 = 1;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
@@ -40,6 +41,9 @@ const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_FLAGS: u16 = 2;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
@@ -178,6 +182,69 @@ pub(crate) fn new_pair(batch: &mut Batch, near: &str, far: &str, far_mac: [u8; 6
     });
 }
 
+/// A link of a container that shares a link of the host.
+#[derive(Debug)]
+pub(crate) struct SharedLink<'a> {
+    /// The link of the host.
+    pub(crate) parent: Index,
+    /// The container's namespace.
+    pub(crate) netns: BorrowedFd<'a>,
+    /// The name inside.
+    pub(crate) name: &'a str,
+    /// The largest packet.
+    pub(crate) mtu: Option<u32>,
+}
+
+impl SharedLink<'_> {
+    fn put(
+        &self,
+        batch: &mut Batch,
+        kind: &str,
+        mac: Option<[u8; 6]>,
+        data: impl FnOnce(&mut Attributes<'_>),
+    ) {
+        let header = link_header(AF_UNSPEC, 0, 0, 0);
+        batch.message(NEW_LINK, flags::ACK | flags::CREATE | flags::EXCL, &header, |m| {
+            m.text(IFLA_IFNAME, self.name).u32(IFLA_LINK, self.parent.0);
+            if let Some(mac) = mac {
+                m.bytes(IFLA_ADDRESS, &mac);
+            }
+            put_mtu(m, self.mtu);
+            m.u32(IFLA_NET_NS_FD, self.netns.as_raw_fd() as u32);
+            m.nest(IFLA_LINKINFO, |m| {
+                m.text(IFLA_INFO_KIND, kind).nest(IFLA_INFO_DATA, data);
+            });
+        });
+    }
+}
+
+/// Adds the making of a link with a hardware address of its own; `mode` is one of `MACVLAN_MODE_*`.
+pub(crate) fn new_macvlan(batch: &mut Batch, link: &SharedLink<'_>, mac: [u8; 6], mode: u32) {
+    link.put(batch, "macvlan", Some(mac), |m| {
+        m.u32(IFLA_MACVLAN_MODE, mode);
+    });
+}
+
+/// Adds the making of a link that shares its parent's hardware address; `mode` is one of `IPVLAN_MODE_*`, `flag` of
+/// `IPVLAN_F_*`.
+pub(crate) fn new_ipvlan(batch: &mut Batch, link: &SharedLink<'_>, mode: u16, flag: u16) {
+    link.put(batch, "ipvlan", None, |m| {
+        m.bytes(IFLA_IPVLAN_MODE, &mode.to_ne_bytes()).bytes(IFLA_IPVLAN_FLAGS, &flag.to_ne_bytes());
+    });
+}
+
+/// Adds the making of a link that leads nowhere.
+pub(crate) fn new_dummy(batch: &mut Batch, name: &str, mtu: Option<u32>) {
+    let header = link_header(AF_UNSPEC, 0, UP, UP);
+    batch.message(NEW_LINK, flags::ACK | flags::CREATE | flags::EXCL, &header, |m| {
+        m.text(IFLA_IFNAME, name);
+        put_mtu(m, mtu);
+        m.nest(IFLA_LINKINFO, |m| {
+            m.text(IFLA_INFO_KIND, "dummy");
+        });
+    });
+}
+
 /// Adds: `address` is beyond `link`, at the hardware address `mac`, and nobody need be asked.
 pub(crate) fn new_neighbour(batch: &mut Batch, link: Index, address: IpAddr, mac: [u8; 6]) {
     let mut header = [family(address), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -262,10 +329,23 @@ pub(crate) fn new_address(batch: &mut Batch, link: Index, address: IpAddr, prefi
 
 /// Adds a default route by `gateway`.
 pub(crate) fn new_default_route(batch: &mut Batch, link: Index, gateway: IpAddr) {
-    let header =
-        [family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0, 0, 0, 0];
-    batch.message(NEW_ROUTE, flags::ACK | flags::CREATE | flags::EXCL, &header, |m| {
-        m.bytes(RTA_GATEWAY, &octets(gateway)).u32(RTA_OIF, link.0);
+    put_default_route(batch, flags::EXCL, link, gateway);
+}
+
+/// Adds: the default route of its family is this one.
+pub(crate) fn replace_default_route(batch: &mut Batch, link: Index, gateway: IpAddr) {
+    put_default_route(batch, flags::REPLACE, link, gateway);
+}
+
+/// An unspecified gateway stands for the link itself.
+fn put_default_route(batch: &mut Batch, more: u16, link: Index, gateway: IpAddr) {
+    let scope = if gateway.is_ipv4() && gateway.is_unspecified() { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE };
+    let header = [family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0, 0, 0, 0];
+    batch.message(NEW_ROUTE, flags::ACK | flags::CREATE | more, &header, |m| {
+        if !gateway.is_unspecified() {
+            m.bytes(RTA_GATEWAY, &octets(gateway));
+        }
+        m.u32(RTA_OIF, link.0);
     });
 }
 
@@ -342,9 +422,21 @@ fn read_address(body: &[u8]) -> Option<(IpAddr, u8)> {
     Some((address(value)?, *body.get(1)?))
 }
 
-/// Returns the destinations of all unicast routes of the main table with their prefix lengths, default routes
+/// Returns the addresses of all links with their prefix lengths.
+pub(crate) fn all_addresses(socket: &Socket) -> io::Result<Vec<(IpAddr, u8, Index)>> {
+    let mut batch = Batch::new();
+    batch.message(GET_ADDRESS, flags::DUMP, &[0; 8], |_| {});
+    let answers = socket.request(&batch)?;
+    let read = |body: &[u8]| {
+        let (address, prefix) = read_address(body)?;
+        Some((address, prefix, Index(u32_at(body, 4)?)))
+    };
+    Ok(answers.objects().filter_map(|message| read(message.body)).collect())
+}
+
+/// Returns the destinations of all unicast routes of the main table with their prefix lengths and links, default routes
 /// left out.
-pub(crate) fn route_destinations(socket: &Socket) -> io::Result<Vec<(IpAddr, u8)>> {
+pub(crate) fn route_destinations(socket: &Socket) -> io::Result<Vec<(IpAddr, u8, Index)>> {
     let mut found = Vec::new();
     for family in [AF_INET, AF_INET6] {
         let header = [family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -359,7 +451,7 @@ pub(crate) fn route_destinations(socket: &Socket) -> io::Result<Vec<(IpAddr, u8)
     Ok(found)
 }
 
-fn read_route(body: &[u8]) -> Option<(IpAddr, u8)> {
+fn read_route(body: &[u8]) -> Option<(IpAddr, u8, Index)> {
     let (prefix, kind) = (*body.get(1)?, *body.get(7)?);
     let attributes = body.get(12..)?;
     let table =
@@ -367,7 +459,9 @@ fn read_route(body: &[u8]) -> Option<(IpAddr, u8)> {
     if kind != RTN_UNICAST || table != u32::from(RT_TABLE_MAIN) {
         return None;
     }
-    Some((address(attribute(attributes, RTA_DST)?)?, prefix))
+    // A route by several ways names none.
+    let link = attribute(attributes, RTA_OIF).and_then(|value| u32_at(value, 0)).unwrap_or_default();
+    Some((address(attribute(attributes, RTA_DST)?)?, prefix, Index(link)))
 }
 
 /// Returns the names of all links with their numbers.

@@ -156,7 +156,7 @@ fn root_without_ipv6_the_link_has_none() {
         })
         .unwrap();
         plain.sysctls = vec![("kernel.hostname".into(), "x".into())];
-        plain.host_ifname = "other".into();
+        plain.upper = attachment(&bridge(), "d", 1).upper;
         plain.guest_ifname = "eth1".into();
         assert!(attach(netns.as_fd(), &plain).is_err());
     });

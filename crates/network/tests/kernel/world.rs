@@ -32,6 +32,9 @@ pub(crate) fn bridge() -> BridgeConfig {
         mtu: None,
         masquerade: true,
         icc: true,
+        internal: false,
+        mode4: network::GatewayMode::Nat,
+        mode6: network::GatewayMode::Nat,
     }
 }
 
@@ -76,8 +79,11 @@ pub(crate) fn attachment(bridge: &BridgeConfig, prefix: &str, number: u8) -> Att
     let ip4 = std::net::Ipv4Addr::from_bits(bridge.gateway4.unwrap().to_bits() + u32::from(number));
     let ip6 = std::net::Ipv6Addr::from_bits(bridge.gateway6.unwrap().to_bits() + u128::from(number));
     Attachment {
-        bridge: bridge.name.clone(),
-        host_ifname: format!("v{prefix}{number}"),
+        upper: network::Upper::Bridge {
+            bridge: bridge.name.clone(),
+            host_ifname: format!("v{prefix}{number}"),
+            isolated: !bridge.icc,
+        },
         guest_ifname: "eth0".into(),
         mac: network::ipam::mac_for(ip4.into()),
         address4: Some((ip4, 24)),
@@ -85,7 +91,7 @@ pub(crate) fn attachment(bridge: &BridgeConfig, prefix: &str, number: u8) -> Att
         gateway4: bridge.gateway4,
         gateway6: bridge.gateway6,
         mtu: None,
-        isolated: !bridge.icc,
+        link_local: vec![],
         sysctls: vec![],
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use docker_types::container::{ContainerConfig, HostConfig, PortBinding};
+use docker_types::container::{ContainerConfig, EndpointConfig, HostConfig, PortBinding};
 use docker_types::inspect::container::{
     ContainerInspect, ContainerState, EndpointSettings, GraphDriver, Health, HealthResult, MountPoint,
     NetworkSettings,
@@ -135,35 +135,41 @@ pub(crate) fn mount_point(mount: &model::MountPoint) -> MountPoint {
 }
 
 /// Returns one attachment as the API shows it.
-pub(crate) fn endpoint_settings(container: &Container, endpoint: &model::Endpoint) -> EndpointSettings {
-    let wished = container.spec.networking_config.endpoints_config.values().next();
+pub(crate) fn endpoint_settings(container: &Container, name: &str, wish: EndpointConfig) -> EndpointSettings {
+    let endpoint = container.endpoint(name).cloned().unwrap_or_default();
     let text = |address: Option<String>| address.unwrap_or_default();
+    let named = !matches!(name, "bridge" | "host" | "none");
+    // An unspecified gateway is the link itself.
+    let gateway4 = endpoint.gateway4.filter(|ip| !ip.is_unspecified());
+    let gateway6 = endpoint.gateway6.filter(|ip| !ip.is_unspecified());
     EndpointSettings {
-        ipam_config: wished.and_then(|wished| wished.ipam_config.clone()),
-        aliases: wished.and_then(|wished| wished.aliases.clone()),
+        ipam_config: wish.ipam_config,
+        links: wish.links,
+        aliases: wish.aliases.clone(),
+        driver_opts: wish.driver_opts,
+        gw_priority: wish.gw_priority,
+        endpoint_id: container.endpoint(name).map(|endpoint| endpoint.id(&container.id)).unwrap_or_default(),
+        network_id: endpoint.network_id.clone(),
         mac_address: endpoint.mac.clone(),
-        gateway: text(endpoint.gateway4.map(|ip| ip.to_string())),
+        gateway: text(gateway4.map(|ip| ip.to_string())),
         ip_address: text(endpoint.ip4.map(|ip| ip.to_string())),
         ip_prefix_len: if endpoint.ip4.is_some() { endpoint.prefix4 } else { 0 },
-        ipv6_gateway: text(endpoint.gateway6.map(|ip| ip.to_string())),
+        ipv6_gateway: text(gateway6.map(|ip| ip.to_string())),
         global_ipv6_address: text(endpoint.ip6.map(|ip| ip.to_string())),
         global_ipv6_prefix_len: if endpoint.ip6.is_some() { endpoint.prefix6 } else { 0 },
-        ..EndpointSettings::default()
+        dns_names: named.then(|| container.names_on(&wish.aliases.unwrap_or_default())),
     }
 }
 
 fn network_settings(container: &Container) -> NetworkSettings {
-    let networks: BTreeMap<String, EndpointSettings> = match container.endpoints.is_empty() {
-        false => container
-            .endpoints
-            .iter()
-            .map(|endpoint| (endpoint.network.clone(), endpoint_settings(container, endpoint)))
-            .collect(),
-        true => crate::view::containers::networks(container)
-            .into_iter()
-            .map(|name| (name, EndpointSettings::default()))
-            .collect(),
-    };
+    let networks: BTreeMap<String, EndpointSettings> = container
+        .networks()
+        .into_iter()
+        .map(|(name, wish)| {
+            let settings = endpoint_settings(container, &name, wish);
+            (name, settings)
+        })
+        .collect();
     let bridge = networks.get("bridge").cloned().unwrap_or_default();
     NetworkSettings {
         sandbox_key: match container.state.pid {
