@@ -8,6 +8,7 @@ mod boot;
 mod command_line;
 mod cp;
 mod crash;
+mod devices;
 mod events;
 mod exec;
 mod files;

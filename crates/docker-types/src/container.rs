@@ -231,6 +231,8 @@ pub struct Resources {
     pub cpuset_mems: String,
     /// Devices.
     pub devices: Option<Vec<DeviceMapping>>,
+    /// Devices that a driver finds: of the Container Device Interface, or graphics processors.
+    pub device_requests: Option<Vec<DeviceRequest>>,
     /// Rules for the device cgroup, `c 1:3 rwm`.
     pub device_cgroup_rules: Option<Vec<String>>,
     /// Soft limit; 0 means none.
@@ -245,6 +247,23 @@ pub struct Resources {
     pub pids_limit: Option<i64>,
     /// Resource limits of processes.
     pub ulimits: Option<Vec<Ulimit>>,
+}
+
+/// Devices that a driver finds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DeviceRequest {
+    /// `cdi`, or a vendor; empty means whoever has what is asked for.
+    pub driver: String,
+    /// How many; −1 means all.
+    pub count: i64,
+    /// Which.
+    #[serde(rename = "DeviceIDs")]
+    pub device_ids: Option<Vec<String>>,
+    /// What they must be able to do: one of the lists, all of it.
+    pub capabilities: Option<Vec<Vec<String>>>,
+    /// Options for the driver.
+    pub options: Option<BTreeMap<String, String>>,
 }
 
 /// The weight of one block device.

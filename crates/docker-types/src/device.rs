@@ -2,8 +2,8 @@
 
 use base::{ErrorKind, Kinded};
 
-use crate::container::{DeviceMapping, ThrottleDevice, WeightDevice};
-use crate::size;
+use crate::container::{DeviceMapping, DeviceRequest, ThrottleDevice, WeightDevice};
+use crate::{csv, size};
 
 /// Why a text is no device. The words are Docker's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,9 +20,18 @@ pub enum DeviceError {
     /// A rule is not `type major:minor access`.
     #[error("invalid device cgroup format '{0}'")]
     Rule(String),
-    /// It is a name of the Container Device Interface, which is not there yet.
-    #[error("CDI device {0:?} is not supported yet")]
-    Cdi(String),
+    /// The number of GPUs is none.
+    #[error("invalid count ({0}): value must be either \"all\" or an integer")]
+    GpuCount(String),
+    /// A key of `--gpus` comes twice.
+    #[error("gpu request key '{0}' can be specified only once")]
+    GpuTwice(String),
+    /// There is no such key.
+    #[error("unexpected key '{0}' in '{1}'")]
+    GpuKey(String, String),
+    /// `--gpus` is no list.
+    #[error("{0}")]
+    GpuCsv(String),
     /// A rate or weight has no colon.
     #[error("bad format: {0}")]
     NoColon(String),
@@ -46,18 +55,12 @@ pub enum DeviceError {
 
 impl Kinded for DeviceError {
     fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Cdi(_) => ErrorKind::Unsupported,
-            _ => ErrorKind::Invalid,
-        }
+        ErrorKind::Invalid
     }
 }
 
 /// Parses `--device`: `path[:path inside][:permissions]`.
 pub fn parse(text: &str) -> Result<DeviceMapping, DeviceError> {
-    if is_cdi_name(text) {
-        return Err(DeviceError::Cdi(text.to_owned()));
-    }
     let parts: Vec<&str> = text.split(':').collect();
     let (host, inside, mode) = match parts[..] {
         [host] => (host, host, "rwm"),
@@ -82,8 +85,55 @@ pub fn parse(text: &str) -> Result<DeviceMapping, DeviceError> {
     })
 }
 
-/// `vendor.com/class=name`.
-fn is_cdi_name(text: &str) -> bool {
+/// Parses `--gpus`: `all`, a number, or `count=`, `device=`, `capabilities=`, `driver=`, `options=` as a list with commas.
+pub fn parse_gpus(text: &str) -> Result<DeviceRequest, DeviceError> {
+    let fields = csv::split(text).map_err(|error| DeviceError::GpuCsv(error.to_string()))?;
+    let mut request = DeviceRequest::default();
+    let mut seen: Vec<&str> = Vec::new();
+    let words = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+    for field in &fields {
+        let (key, value) = field.split_once('=').unwrap_or(("count", field));
+        if seen.contains(&key) {
+            return Err(DeviceError::GpuTwice(key.to_owned()));
+        }
+        seen.push(key);
+        match key {
+            "driver" => request.driver = value.to_owned(),
+            "count" => request.count = gpu_count(value)?,
+            "device" => request.device_ids = Some(words(value)),
+            "capabilities" => {
+                let mut names = words(value);
+                names.push("gpu".to_owned());
+                request.capabilities = Some(vec![names]);
+            }
+            "options" => {
+                let pairs = csv::split(value).map_err(|error| DeviceError::GpuCsv(error.to_string()))?;
+                let pair = |text: &String| {
+                    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+                    (name.to_owned(), value.to_owned())
+                };
+                request.options = Some(pairs.iter().map(pair).collect());
+            }
+            _ => return Err(DeviceError::GpuKey(key.to_owned(), field.clone())),
+        }
+    }
+    if !seen.contains(&"count") && request.device_ids.is_none() {
+        request.count = 1;
+    }
+    request.options.get_or_insert_default();
+    request.capabilities.get_or_insert_with(|| vec![vec!["gpu".to_owned()]]);
+    Ok(request)
+}
+
+fn gpu_count(text: &str) -> Result<i64, DeviceError> {
+    match text {
+        "all" => Ok(-1),
+        _ => text.parse().map_err(|_| DeviceError::GpuCount(text.to_owned())),
+    }
+}
+
+/// Says whether `--device` names a device of the Container Device Interface, `vendor.com/class=name`.
+pub fn is_cdi_name(text: &str) -> bool {
     !text.starts_with('/')
         && text.split_once('=').is_some_and(|(kind, name)| kind.contains('/') && !name.is_empty())
 }
@@ -204,7 +254,25 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), message, "{text}");
         }
-        assert!(matches!(parse("vendor.com/class=x"), Err(DeviceError::Cdi(_))));
+        assert!(is_cdi_name("vendor.com/class=x") && !is_cdi_name("/dev/a=b") && !is_cdi_name("a=b"));
+    }
+
+    #[test]
+    fn graphics_processors_are_asked_for_as_in_docker() {
+        let all = parse_gpus("all").unwrap();
+        assert_eq!((all.count, all.capabilities), (-1, Some(vec![vec!["gpu".to_owned()]])));
+        let some = parse_gpus("\"device=0,GPU-1\",capabilities=utility,driver=nvidia").unwrap();
+        assert_eq!((some.count, some.driver.as_str()), (0, "nvidia"));
+        assert_eq!(some.device_ids, Some(vec!["0".to_owned(), "GPU-1".to_owned()]));
+        assert_eq!(some.capabilities, Some(vec![vec!["utility".to_owned(), "gpu".to_owned()]]));
+        assert_eq!(parse_gpus("driver=x").unwrap().count, 1);
+        for (text, message) in [
+            ("many", "invalid count (many): value must be either \"all\" or an integer"),
+            ("1,count=2", "gpu request key 'count' can be specified only once"),
+            ("kind=x", "unexpected key 'kind' in 'kind=x'"),
+        ] {
+            assert_eq!(parse_gpus(text).unwrap_err().to_string(), message);
+        }
     }
 
     #[test]

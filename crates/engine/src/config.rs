@@ -19,6 +19,22 @@ pub struct Config {
     pub log: LogSettings,
     /// `[runtime]`.
     pub runtime: RuntimeSettings,
+    /// `[devices]`.
+    pub devices: DeviceSettings,
+}
+
+/// `[devices]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeviceSettings {
+    /// Folders with documents of the Container Device Interface; a later one wins.
+    pub cdi_dirs: Vec<std::path::PathBuf>,
+}
+
+impl Default for DeviceSettings {
+    fn default() -> Self {
+        Self { cdi_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()] }
+    }
 }
 
 /// `[network]`: the default bridge.

@@ -2,6 +2,7 @@
 //! image references, digests, and the small image/layer interface that `image` and `registry` both speak.
 //! No I/O.
 
+pub mod cdi;
 pub mod config;
 pub mod digest;
 mod guard;

@@ -145,6 +145,7 @@ fn resources(flags: &ContainerFlags) -> Result<Resources> {
         cpuset_cpus: flags.cpuset_cpus.clone().unwrap_or_default(),
         cpuset_mems: flags.cpuset_mems.clone().unwrap_or_default(),
         devices: list(&flags.devices()?),
+        device_requests: list(&flags.device_requests()),
         device_cgroup_rules: list(&flags.device_cgroup_rule),
         memory_reservation: flags.memory_reservation.unwrap_or(0),
         memory_swap: flags.memory_swap.unwrap_or(0),

@@ -3,7 +3,9 @@
 //! The doc comments are the help. Flags that Docker knows and Brig does not are listed in [`REFUSED`].
 
 use clap::Args;
-use docker_types::container::{DeviceMapping, Mount, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice};
+use docker_types::container::{
+    DeviceMapping, DeviceRequest, Mount, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice,
+};
 use docker_types::host::NetworkFlag;
 use docker_types::{device, duration, host, limits, mount, policy, security, size};
 use engine::containers::PullPolicy;
@@ -13,7 +15,6 @@ pub(crate) const REFUSED: &[&str] = &[
     "cpu-count",
     "cpu-percent",
     "disable-content-trust",
-    "gpus",
     "io-maxbandwidth",
     "io-maxiops",
     "isolation",
@@ -81,7 +82,7 @@ pub(crate) struct ContainerFlags {
     /// Memory nodes to allocate from (0-3, 0,1)
     #[arg(long, value_name = "string")]
     pub(crate) cpuset_mems: Option<String>,
-    /// Give a device of the host (path[:path inside][:rwm])
+    /// Give a device of the host (path[:path inside][:rwm], or vendor.com/class=name)
     #[arg(long, value_name = "list")]
     pub(crate) device: Vec<String>,
     /// Allow devices by rule ("c 1:3 rwm")
@@ -123,6 +124,9 @@ pub(crate) struct ContainerFlags {
     /// Expose a port or range without publishing it
     #[arg(long, value_name = "list")]
     pub(crate) expose: Vec<String>,
+    /// Give graphics processors (all, a number, or device=…,capabilities=…)
+    #[arg(long, value_name = "gpu-request", value_parser = device::parse_gpus)]
+    pub(crate) gpus: Vec<DeviceRequest>,
     /// Further groups of the process
     #[arg(long, value_name = "list")]
     pub(crate) group_add: Vec<String>,
@@ -334,9 +338,25 @@ impl ContainerFlags {
         }
     }
 
-    /// Reads `--device`.
+    /// Reads `--device`, where it names files.
     pub(crate) fn devices(&self) -> anyhow::Result<Vec<DeviceMapping>> {
-        Ok(self.device.iter().map(|text| device::parse(text)).collect::<Result<_, _>>()?)
+        let files = self.device.iter().filter(|text| !device::is_cdi_name(text));
+        Ok(files.map(|text| device::parse(text)).collect::<Result<_, _>>()?)
+    }
+
+    /// Reads `--gpus`, and `--device` where it names devices of the Container Device Interface.
+    pub(crate) fn device_requests(&self) -> Vec<DeviceRequest> {
+        let mut requests = self.gpus.clone();
+        let names: Vec<String> =
+            self.device.iter().filter(|text| device::is_cdi_name(text)).cloned().collect();
+        if !names.is_empty() {
+            requests.push(DeviceRequest {
+                driver: "cdi".to_owned(),
+                device_ids: Some(names),
+                ..DeviceRequest::default()
+            });
+        }
+        requests
     }
 }
 

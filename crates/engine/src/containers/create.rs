@@ -65,6 +65,7 @@ impl Engine {
         self.settle_places(&mut spec)?;
         super::spec::capabilities(&spec.host_config)?;
         super::spec::Security::of(&spec.host_config)?;
+        super::cdi::edits(&spec.host_config, &self.config().devices.cdi_dirs)?;
         let id = ContainerId::from_random(random_bytes()?);
         let inherited = self.inherited_mounts(&spec)?;
         let plan = mounts::plan(&spec, inherited, random_volume_name)?;

@@ -16,6 +16,7 @@
 mod ahead;
 mod attach;
 mod boot;
+mod cdi;
 mod cleanup;
 mod copyup;
 mod create;

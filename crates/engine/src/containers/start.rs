@@ -20,7 +20,7 @@ use super::spec::{self, Resolved};
 use super::truth::Truth;
 use super::user::{Accounts, Identity};
 use super::userns::UserNamespace;
-use super::{EXIT_FILE, LOG_FILE, copyup, devices, user};
+use super::{EXIT_FILE, LOG_FILE, cdi, copyup, devices, user};
 use crate::Engine;
 use crate::config::CgroupSetting;
 use crate::db::ContainerRow;
@@ -279,7 +279,7 @@ impl Engine {
         let files =
             [("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts")]
                 .map(|(name, target)| (files_folder.join(name).to_string_lossy().into_owned(), target));
-        let document = spec::render(&Resolved {
+        let mut document = spec::render(&Resolved {
             id: row.id.as_str(),
             argv: &row.argv,
             spec: &row.spec,
@@ -300,6 +300,8 @@ impl Engine {
             shifted: users.is_some_and(UserNamespace::shifts),
             rootless: rootless::is_rootless(),
         })?;
+        let edits = cdi::edits(host, &self.config().devices.cdi_dirs)?;
+        cdi::apply(&mut document, edits, rootless::is_rootless() || users.is_some());
         let path = folder.join("config.json");
         fs::write(&path, document.to_string()).at("write", &path)?;
         Ok((warnings, self.health_check(row, &document["process"])))
