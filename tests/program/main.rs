@@ -6,6 +6,7 @@
 
 mod boot;
 mod command_line;
+mod commit;
 mod cp;
 mod crash;
 mod devices;

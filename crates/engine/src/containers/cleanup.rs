@@ -126,6 +126,7 @@ impl Engine {
         match row.status {
             Status::Running => match self.truth(&row.id) {
                 Truth::Alive(state) => {
+                    self.thaw_left(row);
                     if !is_process(state.monitor) {
                         monitor::ensure_monitor(&run_dir)
                             .doing(|| format!("cannot watch container {}", row.name))?;
