@@ -20,6 +20,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod listing;
+mod log_drivers;
 mod logs;
 mod network;
 mod networks;

@@ -181,12 +181,15 @@ pub(crate) struct ContainerFlags {
     /// Further address of the network's link (169.254.… or fe80:…)
     #[arg(long, value_name = "list")]
     pub(crate) link_local_ip: Vec<String>,
-    /// What keeps the output (json-file|none)
+    /// What keeps the output (json-file|local|journald|syslog|none)
     #[arg(long, value_name = "string")]
     pub(crate) log_driver: Option<String>,
     /// Option of the log (max-size=20m, max-file=5)
     #[arg(long, value_name = "list")]
     pub(crate) log_opt: Vec<String>,
+    /// Keep the log by the container's name when the container is removed
+    #[arg(long)]
+    pub(crate) log_keep: bool,
     /// Hardware address on the network (92:d0:c6:0a:29:33)
     #[arg(long, value_name = "string")]
     pub(crate) mac_address: Option<String>,

@@ -24,6 +24,7 @@ mod create;
 mod devices;
 mod exec;
 mod health;
+mod log_driver;
 mod logs;
 mod merge;
 mod mounts;
@@ -152,9 +153,8 @@ impl Engine {
         };
         let health = self.health_of(&row, alive);
         let folder = self.roots().container(row.id.as_str());
-        let logged = row.spec.host_config.log_config.driver != "none";
         Ok(Container {
-            log_path: logged.then(|| folder.join(LOG_FILE)),
+            log_path: self.log_path(&row),
             id: row.id,
             name: row.name,
             created: row.created,
