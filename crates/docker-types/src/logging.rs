@@ -190,7 +190,9 @@ pub fn parse(driver: &str, options: &BTreeMap<String, String>) -> Result<LogPlan
                 "" | "blocking" => {}
                 "non-blocking" => non_blocking = true,
                 _ => {
-                    return Err(wrong("logging mode not supported: blocking and non-blocking are".to_owned()));
+                    return Err(wrong(
+                        "logging mode not supported: blocking and non-blocking are".to_owned(),
+                    ));
                 }
             },
             "max-buffer-size" => {

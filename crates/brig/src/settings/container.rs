@@ -18,6 +18,7 @@ pub(crate) fn spec(
     command: &[String],
     world: &dyn World,
 ) -> Result<ContainerSpec> {
+    flags.others.check()?;
     if flags.rm && flags.restart.as_deref().is_some_and(|policy| !matches!(policy, "" | "no")) {
         bail!("conflicting options: cannot specify both --restart and --rm");
     }

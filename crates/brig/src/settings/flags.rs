@@ -10,20 +10,10 @@ use docker_types::host::NetworkFlag;
 use docker_types::{device, duration, host, limits, mount, policy, security, size};
 use engine::containers::PullPolicy;
 
+use super::others::OtherFlags;
+
 /// Flags that are known and refused.
-pub(crate) const REFUSED: &[&str] = &[
-    "cpu-count",
-    "cpu-percent",
-    "disable-content-trust",
-    "io-maxbandwidth",
-    "io-maxiops",
-    "isolation",
-    "kernel-memory",
-    "runtime",
-    "storage-opt",
-    "use-api-socket",
-    "volume-driver",
-];
+pub(crate) const REFUSED: &[&str] = &["volume-driver"];
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = None)]
@@ -301,6 +291,8 @@ pub(crate) struct ContainerFlags {
     /// Working directory inside
     #[arg(short, long, value_name = "string")]
     pub(crate) workdir: Option<String>,
+    #[command(flatten)]
+    pub(crate) others: OtherFlags,
 }
 
 /// A stream to attach to.

@@ -4,6 +4,7 @@ pub(crate) mod container;
 pub(crate) mod flags;
 mod health;
 mod networks;
+mod others;
 pub(crate) mod process;
 
 use std::path::{Path, PathBuf};
