@@ -29,7 +29,9 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod network_connect;
 mod network_create;
+mod network_disconnect;
 mod network_inspect;
 mod network_ls;
 mod network_prune;
@@ -147,7 +149,7 @@ pub(crate) struct Group {
 pub(crate) const GROUPS: &[Group] = &[
     Group { name: "container", about: "Manage containers", missing: &["update"] },
     Group { name: "image", about: "Manage images", missing: &["build", "push"] },
-    Group { name: "network", about: "Manage networks", missing: &["connect", "disconnect"] },
+    Group { name: "network", about: "Manage networks", missing: &[] },
     Group { name: "system", about: "Manage Brig", missing: &["dial-stdio"] },
     Group { name: "volume", about: "Manage volumes", missing: &["update"] },
 ];
@@ -240,7 +242,9 @@ pub(crate) static ENTRIES: &[Entry] = &[
     login::ENTRY,
     logout::ENTRY,
     logs::ENTRY,
+    network_connect::ENTRY,
     network_create::ENTRY,
+    network_disconnect::ENTRY,
     network_inspect::ENTRY,
     network_ls::ENTRY,
     network_prune::ENTRY,

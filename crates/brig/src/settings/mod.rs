@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+pub(crate) use networks::wish;
+
 /// What settings are read from besides the arguments, so that reading them is a function of its inputs.
 pub(crate) trait World {
     /// Returns a variable of the environment.

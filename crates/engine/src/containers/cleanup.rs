@@ -108,7 +108,7 @@ impl Engine {
 
     /// Finishes what killed processes left half done: see [`Engine::tend`]. The first error is told, the rest goes on.
     pub fn repair(&self) -> Result<()> {
-        let mut first = Ok(());
+        let mut first = self.finish_pending();
         for row in self.db()?.containers()? {
             let result = match row.status {
                 Status::Created | Status::Exited => self.clear_idle(&row),

@@ -62,6 +62,7 @@ pub use start::Started;
 pub use stats::Sampler;
 pub use stop::WaitCondition;
 pub use top::Top;
+pub(crate) use truth::Truth;
 pub(crate) use userns::UserNamespace;
 pub(crate) use view::View;
 
@@ -78,6 +79,8 @@ const EXIT_FILE: &str = "exit.json";
 impl Engine {
     /// Returns all containers, newest first, each as it is now.
     pub fn containers(&self) -> Result<Vec<Container>> {
+        // What a killed command left half done is finished where it can be; the command that needs it says why not.
+        let _ = self.finish_pending();
         let rows = self.db()?.containers()?;
         crate::timings::mark("database");
         let mut list = Vec::with_capacity(rows.len());

@@ -265,7 +265,8 @@ impl Engine {
         let renamed = ContainerRow { name: new.to_owned(), ..row };
         let event = of_container(&renamed.id, "rename").with("oldName", old);
         self.record(&[event.about(object_of(&renamed))]);
-        Ok(())
+        let networks = self.db()?.endpoints(&renamed.id)?;
+        self.members_changed(networks.iter().map(|endpoint| endpoint.network.as_str()))
     }
 }
 

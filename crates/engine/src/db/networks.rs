@@ -161,6 +161,13 @@ impl Database {
         })
     }
 
+    /// Takes the host ports of a container back.
+    pub(crate) fn release_ports(&self, container: &ContainerId) -> Result<()> {
+        self.write("take ports back", |tx| {
+            tx.execute("DELETE FROM ports WHERE container = ?1", [container.as_str()]).map(drop)
+        })
+    }
+
     pub(crate) fn endpoints(&self, container: &ContainerId) -> Result<Vec<Endpoint>> {
         self.connection
             .prepare_cached("SELECT data, pending FROM endpoints WHERE container = ?1")
