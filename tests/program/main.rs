@@ -26,6 +26,7 @@ mod network;
 mod networks;
 mod plain_user;
 mod plain_user_machine;
+mod plain_user_networks;
 mod ports;
 mod races;
 mod restart;

@@ -57,7 +57,7 @@ END";
 
 #[test]
 fn root_the_hosts_input_rules_decide_who_comes_in() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's ports are not led by rules") else { return };
     if !testkit::needs::programs(&["nft", "curl"]) {
         return;
     }
@@ -89,7 +89,7 @@ fn root_the_hosts_input_rules_decide_who_comes_in() {
 
 #[test]
 fn root_one_setting_gives_dockers_meaning() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's ports are not led by rules") else { return };
     if !testkit::needs::programs(&["nft", "curl"]) {
         return;
     }
@@ -113,7 +113,7 @@ fn root_one_setting_gives_dockers_meaning() {
 
 #[test]
 fn root_thousands_of_ports_cost_one_element() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's ports cost a socket each") else { return };
     if !testkit::needs::programs(&["nft"]) {
         return;
     }
@@ -158,7 +158,10 @@ fn root_thousands_of_ports_cost_one_element() {
 
 #[test]
 fn root_ports_of_the_hosts_programs_are_respected() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("root of a user namespace may not look at the host's processes")
+    else {
+        return;
+    };
     world.sh("busybox nc -l -p 4242 >/dev/null 2>&1 </dev/null & echo $! > nc.pid").ok();
     testkit::eventually("the listener", || {
         world.sh("cat /proc/net/tcp /proc/net/tcp6 | grep -q ':1092 '").code == 0

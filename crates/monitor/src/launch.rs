@@ -164,6 +164,8 @@ pub struct LaunchFds {
     pub netns: Option<OwnedFd>,
     /// The user namespace to join; `None` does what the bundle says.
     pub userns: Option<OwnedFd>,
+    /// What the monitor only keeps open as long as it lives: a namespace that has no process.
+    pub keep: Option<OwnedFd>,
 }
 
 impl Launch {

@@ -61,7 +61,13 @@ pub fn spawn(launch: &Launch, fds: LaunchFds) -> Result<Pending> {
     launch.save()?;
     let mut args: Vec<OsString> = vec!["--run-dir".into(), run_dir.into()];
     let mut given = Vec::new();
-    for (flag, fd) in [("--rootfs", &fds.rootfs), ("--netns", &fds.netns), ("--userns", &fds.userns)] {
+    let flags = [
+        ("--rootfs", &fds.rootfs),
+        ("--netns", &fds.netns),
+        ("--userns", &fds.userns),
+        ("--keep", &fds.keep),
+    ];
+    for (flag, fd) in flags {
         if let Some(fd) = fd {
             args.push(flag.into());
             given.push(fd.as_fd());
@@ -102,10 +108,11 @@ impl Pending {
     }
 }
 
-/// Makes sure that a running container has a monitor: starts one that takes over when the former was killed.
+/// Makes sure that a running container has a monitor: starts one that takes over when the former was killed, and gives it
+/// `keep` to keep open.
 ///
 /// Fails with [`Error::NotRunning`] when no monitor answers and the init is dead or was never started.
-pub fn ensure_monitor(run_dir: &Path) -> Result<()> {
+pub fn ensure_monitor(run_dir: &Path, keep: Option<BorrowedFd<'_>>) -> Result<()> {
     for attempt in 0..TAKEOVER_TRIES {
         if transport::connect_to(run_dir).is_ok() {
             return Ok(());
@@ -116,7 +123,7 @@ pub fn ensure_monitor(run_dir: &Path) -> Result<()> {
         if attempt > 0 {
             std::thread::sleep(TAKEOVER_PAUSE);
         }
-        match take_over(run_dir) {
+        match take_over(run_dir, keep) {
             Ok(()) => return Ok(()),
             // Another command was faster, or its monitor is about to listen: look again.
             Err(Error::Answer { kind: base::ErrorKind::Conflict, .. } | Error::Closed) => {}
@@ -126,10 +133,11 @@ pub fn ensure_monitor(run_dir: &Path) -> Result<()> {
     Err(Error::NoMonitor { run_dir: run_dir.to_owned(), source: std::io::ErrorKind::TimedOut.into() })
 }
 
-fn take_over(run_dir: &Path) -> Result<()> {
+fn take_over(run_dir: &Path, keep: Option<BorrowedFd<'_>>) -> Result<()> {
     let launch = Launch::load(run_dir)?;
-    let args = ["--run-dir".into(), run_dir.into(), "--takeover".into()];
-    start_monitor(&launch, &args, &[])?.expect_done()
+    let mut args: Vec<OsString> = vec!["--run-dir".into(), run_dir.into(), "--takeover".into()];
+    args.extend(keep.map(|_| "--keep".into()));
+    start_monitor(&launch, &args, keep.as_slice())?.expect_done()
 }
 
 /// Executes the role `monitor` with descriptor 3 as its end of a socket pair and `given` from 4 on.
@@ -183,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_folder_without_a_container_has_no_monitor() {
-        let error = ensure_monitor(Path::new("/nonexistent/run")).unwrap_err();
+        let error = ensure_monitor(Path::new("/nonexistent/run"), None).unwrap_err();
         assert!(matches!(error, Error::NotRunning { .. }));
     }
 }

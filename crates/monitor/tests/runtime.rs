@@ -97,7 +97,7 @@ fn root_a_container_outlives_its_monitor() {
     kill(world.monitor());
     std::thread::sleep(std::time::Duration::from_millis(50));
     assert!(common::is_alive(pid));
-    ensure_monitor(&world.launch.run_dir).unwrap();
+    ensure_monitor(&world.launch.run_dir, None).unwrap();
     let exec = |id: &str, args: &[&str]| ExecLaunch {
         id: id.to_owned(),
         process: process(args).to_string(),

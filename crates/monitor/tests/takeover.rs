@@ -20,7 +20,7 @@ fn a_container_outlives_its_monitor_and_loses_no_line() {
         kill(monitor);
         std::thread::sleep(Duration::from_millis(10));
         assert!(common::is_alive(started.pid), "the container must live on");
-        ensure_monitor(&world.launch.run_dir).unwrap();
+        ensure_monitor(&world.launch.run_dir, None).unwrap();
     }
     let record = wait(&world);
     world.wait_gone();
@@ -57,7 +57,7 @@ fn an_idle_monitor_that_is_killed_costs_nothing_at_all() {
     // Many commands at once: one monitor comes of it.
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| ensure_monitor(&world.launch.run_dir).unwrap());
+            scope.spawn(|| ensure_monitor(&world.launch.run_dir, None).unwrap());
         }
     });
     assert!(common::is_alive(started.pid));
@@ -79,7 +79,7 @@ fn a_signals_end_is_known_to_a_stranger_too() {
     world.start("exec sleep 100");
     kill(world.monitor());
     std::thread::sleep(Duration::from_millis(20));
-    ensure_monitor(&world.launch.run_dir).unwrap();
+    ensure_monitor(&world.launch.run_dir, None).unwrap();
     let mut client = world.client();
     client.watch(Claim::No).unwrap();
     client.signal(15).unwrap();
@@ -98,7 +98,7 @@ fn a_dead_container_is_not_taken_over() {
         assert!(Instant::now() < end);
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(matches!(ensure_monitor(&world.launch.run_dir), Err(Error::NotRunning { .. })));
+    assert!(matches!(ensure_monitor(&world.launch.run_dir, None), Err(Error::NotRunning { .. })));
     world.wait_gone();
 }
 

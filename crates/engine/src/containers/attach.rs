@@ -45,6 +45,13 @@ impl Engine {
         self.record(&[of_container(id, "detach")]);
     }
 
+    /// Makes sure that a running container has a monitor.
+    pub(super) fn ensure_monitor(&self, row: &ContainerRow) -> Result<()> {
+        let run_dir = self.roots().container_run(row.id.as_str());
+        let doing = || format!("cannot watch container {}", row.name);
+        self.keep_user_network(row, |keep| monitor::ensure_monitor(&run_dir, keep).doing(doing))
+    }
+
     /// Connects to the monitor of a running container; one that was killed is replaced first.
     pub(crate) fn client(&self, row: &ContainerRow) -> Result<Client> {
         self.thaw_left(row);
@@ -53,7 +60,7 @@ impl Engine {
         if let Ok(client) = Client::connect(&run_dir) {
             return Ok(client);
         }
-        monitor::ensure_monitor(&run_dir).doing(doing)?;
+        self.ensure_monitor(row).doing(doing)?;
         Client::connect(&run_dir).doing(doing)
     }
 }

@@ -128,8 +128,7 @@ impl Engine {
                 Truth::Alive(state) => {
                     self.thaw_left(row);
                     if !is_process(state.monitor) {
-                        monitor::ensure_monitor(&run_dir)
-                            .doing(|| format!("cannot watch container {}", row.name))?;
+                        self.ensure_monitor(row)?;
                     }
                     Ok(false)
                 }

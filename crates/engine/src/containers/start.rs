@@ -133,7 +133,8 @@ impl Engine {
             .at("duplicate the network of", &folder)?;
         let launch = Launch { health, ..self.launch(row)? };
         let userns = users.map(|users| users.namespace);
-        let fds = LaunchFds { rootfs: Some(rootfs), netns, userns };
+        let keep = prepared.keep().at("duplicate the network of", &folder)?;
+        let fds = LaunchFds { rootfs: Some(rootfs), netns, userns, keep };
         let doing = || format!("cannot start container {}", row.name);
         let mut pending = monitor::spawn(&launch, fds).doing(doing)?;
         crate::timings::mark("monitor spawned");

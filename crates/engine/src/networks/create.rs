@@ -12,12 +12,12 @@ use super::BRIDGE;
 use super::addresses::contains;
 use super::default::POOLS;
 use super::net::{Link, Net, subnet, v4};
+use super::usernet;
 use crate::Engine;
 use crate::containers::random_bytes;
 use crate::db::NetworkRow;
 use crate::error::{Doing, Error, Result};
 use crate::model::{NetworkConfig, Subnet};
-use crate::rootless;
 
 /// Bits of the prefix of a chosen subnet: 253 containers, and room for thousands of networks.
 const CHOSEN_LENGTH: u8 = 24;
@@ -63,12 +63,6 @@ pub struct SubnetRequest {
 impl Engine {
     /// Makes a network; returns its identity. Nothing of it is left when this fails.
     pub fn create_network(&self, request: &NetworkRequest) -> Result<String> {
-        if rootless::is_rootless() {
-            return Err(Error::Unsupported(
-                "cannot make a network: a plain user's containers have a network of their own each"
-                    .to_owned(),
-            ));
-        }
         check_name(&request.name)?;
         let id = ContainerId::from_random(random_bytes()?).to_string();
         let wanted = read(request)?;
@@ -92,7 +86,12 @@ impl Engine {
             self.place(row, others, &default, &reached)
         })??;
         let net = Net::of(&row)?;
-        if let Err(error) = net.ensure().and_then(|()| self.rebuild_firewall(&lock)) {
+        // A plain user's bridge is made with the first container on it.
+        let made = match usernet::is_elsewhere() {
+            true => usernet::check(std::slice::from_ref(&net)),
+            false => net.ensure(),
+        };
+        if let Err(error) = made.and_then(|()| self.rebuild_firewall(&lock)) {
             // The first error is the one to tell; what stays is found through the row.
             let _ = self.db()?.begin_network_removal(&row.id).and_then(|_| self.finish_removals(&lock));
             return Err(error);

@@ -95,7 +95,7 @@ impl Engine {
 }
 
 /// Asks the kernel by a socket: `/sys` may show another network namespace than the one we are in.
-fn link_exists(name: &str) -> bool {
+pub(super) fn link_exists(name: &str) -> bool {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
     socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .is_ok_and(|socket| netdevice::name_to_index(&socket, name).is_ok())

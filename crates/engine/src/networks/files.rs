@@ -34,7 +34,8 @@ impl Engine {
             return Ok((host, None));
         }
         let mut made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
-        if *mode == Mode::Pasta && made.warning.is_some() {
+        let by_pasta = *mode == Mode::Pasta || *mode == Mode::Networks && rootless::is_rootless();
+        if by_pasta && made.warning.is_some() {
             overrides.servers.push(IpAddr::V4(usermode::DNS));
             made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
         }

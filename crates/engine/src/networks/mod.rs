@@ -19,6 +19,7 @@ mod options;
 mod places;
 mod ports;
 mod remove;
+mod usernet;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -40,6 +41,8 @@ pub(crate) use places::places;
 pub const BRIDGE: &str = "bridge";
 /// The usual name of the first link inside.
 const FIRST_LINK: &str = "eth0";
+/// The link of a plain user's container that leads out, where the others lead to other containers.
+const OUT_LINK: &str = "out0";
 /// The option of an attachment that names its link inside.
 const IFNAME: &str = "com.docker.network.endpoint.ifname";
 /// The option of an attachment that sets up its link inside.
@@ -70,9 +73,6 @@ impl Mode {
             other => match other.strip_prefix("container:") {
                 Some("") => Err(Error::NotFound { what: "network", name: other.to_owned() }),
                 Some(name) => Ok(Self::Container(name.to_owned())),
-                None if rootless::is_rootless() => Err(Error::Unsupported(format!(
-                    "cannot use network {other}: a plain user's containers know bridge, host, none and container:NAME only"
-                ))),
                 None => Ok(Self::Networks),
             },
         }
@@ -89,7 +89,17 @@ pub(crate) struct Prepared {
     /// What was asked for and is not had, in whole sentences.
     pub(crate) warnings: Vec<String>,
     nets: Vec<Net>,
-    user_mode: bool,
+    /// Pasta beside the container, with the name of its link.
+    user_mode: Option<&'static str>,
+    /// The namespace of a plain user's networks.
+    user_network: Option<OwnedFd>,
+}
+
+impl Prepared {
+    /// What the container's monitor has to keep open.
+    pub(crate) fn keep(&self) -> std::io::Result<Option<OwnedFd>> {
+        self.user_network.as_ref().map(OwnedFd::try_clone).transpose()
+    }
 }
 
 impl Engine {
@@ -115,12 +125,18 @@ impl Engine {
             Mode::Pasta => {
                 usermode::check()?;
                 let ports = self.acquire_host_ports(row)?;
-                return Ok(Prepared { netns: Some(make()?), ports, user_mode: true, ..Prepared::default() });
+                return Ok(Prepared {
+                    netns: Some(make()?),
+                    ports,
+                    user_mode: Some(FIRST_LINK),
+                    ..Prepared::default()
+                });
             }
             Mode::Networks => {}
         }
         let places = places(&row.spec);
         let nets = self.nets(places.iter().map(|(name, _)| name.as_str()))?;
+        usernet::check(&nets)?;
         let wishes: Vec<_> = places.iter().map(|(_, wish)| wish).collect();
         let endpoints = match nets.is_empty() {
             true => Vec::new(),
@@ -139,15 +155,25 @@ impl Engine {
                 Vec::new()
             }
         };
-        Ok(Prepared { netns: Some(make()?), endpoints, ports, warnings, nets, user_mode: false })
+        let plain = rootless::is_rootless() && !nets.is_empty();
+        let leads = places::published_on(&endpoints).is_some();
+        if plain && leads {
+            usermode::check()?;
+        }
+        let user_mode = (plain && leads).then_some(OUT_LINK);
+        let user_network = plain.then(|| self.user_network()).transpose()?;
+        Ok(Prepared { netns: Some(make()?), endpoints, ports, warnings, nets, user_mode, user_network })
     }
 
     /// Puts a prepared network on the wire: bridges, rules, links, published ports. Undone by [`Engine::teardown_network`].
     pub(crate) fn setup_network(&self, id: &ContainerId, prepared: &Prepared, netns: &OwnedFd) -> Result<()> {
-        if prepared.user_mode {
-            usermode::start(netns, &self.roots().container_run(id.as_str()), &prepared.ports)?;
+        self.set_up_in_user_network(id, prepared, netns)?;
+        if let Some(link) = prepared.user_mode {
+            usermode::start(netns, &self.roots().container_run(id.as_str()), link, &prepared.ports)?;
             crate::timings::mark("pasta");
-            return Ok(());
+        }
+        if rootless::is_rootless() {
+            return self.members_changed(prepared.nets.iter().map(|net| net.name.as_str()));
         }
         if prepared.nets.is_empty() {
             return Ok(());
@@ -174,7 +200,9 @@ impl Engine {
         let id = &row.id;
         if rootless::is_rootless() {
             usermode::stop(&self.roots().container_run(id.as_str()))?;
-            return self.db()?.release_network(id);
+            let endpoints = self.db()?.endpoints(id)?;
+            self.db()?.release_network(id)?;
+            return self.members_changed(endpoints.iter().map(|endpoint| endpoint.network.as_str()));
         }
         let ports = self.db()?.ports(id)?;
         let endpoints = self.db()?.endpoints(id)?;

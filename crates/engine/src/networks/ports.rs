@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::Prepared;
 use super::net::Net;
 use super::places::published_on;
+use super::usernet;
 use crate::Engine;
 use crate::config::PublishSetting;
 use crate::containers::random_bytes;
@@ -66,7 +67,10 @@ impl Engine {
 
     /// Brings the rules to what the networks in the database need; when somebody flushed them, publishes the ports of all
     /// running containers again. The lock keeps those apart who know different networks: who comes later knows more.
-    pub(super) fn rebuild_firewall(&self, _lock: &NetworksLock) -> Result<()> {
+    pub(super) fn rebuild_firewall(&self, lock: &NetworksLock) -> Result<()> {
+        if usernet::is_elsewhere() {
+            return self.in_user_network_if_there(|engine| engine.rebuild_firewall(lock));
+        }
         let firewall = self.firewall()?;
         let state = firewall.ensure(&self.bridges()?).doing(|| self.doing_firewall())?;
         if state != FirewallState::Rebuilt {
@@ -80,6 +84,8 @@ impl Engine {
         for (id, port) in self.db()?.all_ports()? {
             ports.entry(id).or_default().push(port);
         }
+        // A plain user's ports are pasta's.
+        ports.retain(|_, _| !rootless::is_rootless());
         for (id, ports) in ports {
             let Some(endpoint) = endpoints.get(&id).and_then(|list| published_on(list)) else { continue };
             firewall
@@ -163,6 +169,9 @@ impl Engine {
 
     /// What other programs' rules do to our traffic and to the published ports, in whole sentences with what to run.
     pub(crate) fn firewall_warnings(&self, ports: &[Port]) -> Vec<String> {
+        if rootless::is_rootless() {
+            return Vec::new();
+        }
         let (bridge, _) = self.network_names();
         // Who may not read the rules is not told about them; the commands that need them fail with the reason.
         let Ok(firewall) = self.firewall() else { return Vec::new() };

@@ -5,6 +5,7 @@ use network::{remove_bridge, remove_link};
 use super::net::{Link, Net};
 use super::places;
 use super::ports::NetworksLock;
+use super::usernet;
 use crate::Engine;
 use crate::db::NetworkRow;
 use crate::error::{Doing, Error, Result};
@@ -68,7 +69,10 @@ impl Engine {
             return Ok(());
         }
         for row in &going {
-            remove_links(row)?;
+            match usernet::is_elsewhere() {
+                true => self.in_user_network_if_there(|_| remove_links(row))?,
+                false => remove_links(row)?,
+            }
             let event = self.network_event("destroy", &row.name);
             self.db()?.remove_network(&row.id)?;
             self.record(&[event]);

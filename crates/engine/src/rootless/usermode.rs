@@ -59,8 +59,8 @@ fn check_port(port: &Port, lowest: u16) -> Result<()> {
     Ok(())
 }
 
-/// Starts pasta for the namespace `netns`; `folder` is the container's run folder. Returns when the network is there.
-pub(crate) fn start(netns: &OwnedFd, folder: &Path, ports: &[Port]) -> Result<()> {
+/// Starts pasta for the namespace `netns`, with the link `link` there; `folder` is the container's run folder. Returns when the network is there.
+pub(crate) fn start(netns: &OwnedFd, folder: &Path, link: &str, ports: &[Port]) -> Result<()> {
     let program = check()?;
     let (file, pid_file) = files(folder);
     File::create(&file).at("make", &file)?;
@@ -68,7 +68,7 @@ pub(crate) fn start(netns: &OwnedFd, folder: &Path, ports: &[Port]) -> Result<()
     let bound = mount(source.as_str(), &file, "", MountFlags::BIND, None);
     bound.map_err(std::io::Error::from).at("mount a network namespace on", &file)?;
     let output = Command::new(program)
-        .args(arguments(&file, &pid_file, ports))
+        .args(arguments(&file, &pid_file, link, ports))
         .current_dir("/")
         .stdin(Stdio::null())
         .output();
@@ -152,9 +152,9 @@ fn files(folder: &Path) -> (PathBuf, PathBuf) {
 
 /// The command line of pasta(1). Nothing of the host's own network is reachable but what is asked for: neither its
 /// loopback by the gateway's address, nor its listening ports by the namespace's loopback.
-fn arguments(file: &Path, pid_file: &Path, ports: &[Port]) -> Vec<String> {
+fn arguments(file: &Path, pid_file: &Path, link: &str, ports: &[Port]) -> Vec<String> {
     let mut list: Vec<String> =
-        ["--config-net", "--quiet", "--no-map-gw", "--ns-ifname", "eth0"].map(str::to_owned).into();
+        ["--config-net", "--quiet", "--no-map-gw", "--ns-ifname", link].map(str::to_owned).into();
     list.extend(["--tcp-ns", "none", "--udp-ns", "none", "--dns-forward"].map(str::to_owned));
     list.push(DNS.to_string());
     for (flag, proto) in [("--tcp-ports", "tcp"), ("--udp-ports", "udp")] {
@@ -189,6 +189,11 @@ fn said(stderr: &[u8]) -> String {
     if text.contains("/dev/net/tun") {
         text.push_str(" (its mode must let you open it: `chmod 666 /dev/net/tun`)");
     }
+    if text.contains("Too many open files") {
+        text.push_str(
+            " (it needs a socket for each port: publish fewer, or raise the limit with `ulimit -n`)",
+        );
+    }
     text
 }
 
@@ -203,7 +208,7 @@ mod tests {
 
     #[test]
     fn nothing_is_forwarded_that_was_not_asked_for() {
-        let line = arguments(Path::new("/r/netns"), Path::new("/r/pasta.pid"), &[]).join(" ");
+        let line = arguments(Path::new("/r/netns"), Path::new("/r/pasta.pid"), "eth0", &[]).join(" ");
         assert!(line.contains("--tcp-ports none --udp-ports none"), "{line}");
         assert!(line.contains("--no-map-gw") && line.contains("--tcp-ns none --udp-ns none"), "{line}");
         assert!(line.ends_with("--netns /r/netns"), "{line}");

@@ -55,6 +55,7 @@ impl Monitor<'_> {
                     rootfs: clone(&fds.rootfs).map_err(fork::refused)?,
                     netns: clone(&fds.netns).map_err(fork::refused)?,
                     userns: clone(&fds.userns).map_err(fork::refused)?,
+                    keep: None,
                 };
                 creator.create(CreateJob { launch, fds, stdio: fork::cloned(stdio)? })
             });

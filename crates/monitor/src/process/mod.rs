@@ -61,6 +61,7 @@ pub fn monitor_main_with(args: impl Iterator<Item = OsString>, creator: &dyn Cre
         rootfs: take(arguments.rootfs),
         netns: take(arguments.netns),
         userns: take(arguments.userns),
+        keep: take(arguments.keep),
     };
     let begun = Launch::load(&arguments.run_dir).and_then(|launch| {
         // Nothing but SIGKILL shall end it; what it starts gets clean signals.
@@ -92,6 +93,7 @@ struct Arguments {
     rootfs: bool,
     netns: bool,
     userns: bool,
+    keep: bool,
     takeover: bool,
 }
 
@@ -105,6 +107,7 @@ impl Arguments {
                 Some("--rootfs") => parsed.rootfs = true,
                 Some("--netns") => parsed.netns = true,
                 Some("--userns") => parsed.userns = true,
+                Some("--keep") => parsed.keep = true,
                 Some("--takeover") => parsed.takeover = true,
                 _ => {}
             }

@@ -176,7 +176,8 @@ impl<'c> Monitor<'c> {
     }
 
     /// Creates the container, or takes it over, and looks after it until all is done.
-    pub(super) fn run(mut self, control: OwnedFd, fds: LaunchFds) -> Result<()> {
+    pub(super) fn run(mut self, control: OwnedFd, mut fds: LaunchFds) -> Result<()> {
+        let _kept = fds.keep.take();
         let begun = if self.takeover { self.take_over() } else { self.create(fds) };
         if let Err(error) = begun {
             super::report(&control, &error);
