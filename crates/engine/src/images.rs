@@ -8,6 +8,7 @@ use base::error::render_chain;
 use image::{FetchOptions, LoadedImage, StoredImage};
 use oci::{Digest, ImageRef, Platform};
 use registry::{Client, Credential, StoredCredentials};
+use remove::OnFailure;
 
 use crate::Engine;
 use crate::db::ImageRow;
@@ -104,15 +105,16 @@ impl Engine {
             .db()?
             .image_by_name(&reference)?
             .filter(|row| row.manifest == oci::ImageSource::manifest(&resolved).digest);
-        let lease = self.store()?.lease().doing(doing)?;
-        let stored = self.store()?.fetch(&lease, &resolved, &FetchOptions::default(), ui).doing(doing)?;
         let by_digest = ImageRef { tag: None, digest: Some(digest.clone()), ..reference.clone() };
         let names = match reference.tag {
             Some(_) => vec![ImageRef { digest: None, ..reference.clone() }, by_digest],
             None => vec![by_digest],
         };
-        self.record_image(&stored, &names)?;
-        drop(lease);
+        let stored = self.under_lease(OnFailure::Keep, doing, |lease| {
+            let stored = self.store()?.fetch(lease, &resolved, &FetchOptions::default(), ui).doing(doing)?;
+            self.record_image(&stored, &names)?;
+            Ok(stored)
+        })?;
         let event = Event::new(Kind::Image, "pull", reference.familiar());
         self.record(&[
             event.with("name", ImageRef { tag: None, digest: None, ..reference.clone() }.familiar())
@@ -164,7 +166,7 @@ impl Engine {
     }
 
     /// Records what the store has got, with its names.
-    pub(crate) fn record_image(&self, stored: &StoredImage, names: &[ImageRef]) -> Result<bool> {
+    fn record_image(&self, stored: &StoredImage, names: &[ImageRef]) -> Result<bool> {
         self.db()?.put_image(
             &ImageRow {
                 id: stored.id.clone(),

@@ -7,10 +7,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci::Digest;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::error::{At as _, Result};
 use crate::files::{self, random_name};
@@ -26,6 +26,9 @@ pub struct Lease {
     file: File,
     gate: File,
     gate_path: PathBuf,
+    finds_remains: bool,
+    /// Whether the file is to stay.
+    stays: bool,
 }
 
 /// One thing under a lease.
@@ -43,8 +46,24 @@ impl Store {
         files::lock(&gate, FlockOperation::LockShared, &gate_path)?;
         let file = create(&path).at("create", &path)?;
         files::try_lock(&file, &path)?;
+        // Alone at the gate nobody is between making a lease and locking it: one that can be locked now is a dead one.
+        let alone = flock(&gate, FlockOperation::NonBlockingLockExclusive).is_ok();
+        let finds_remains = alone && self.has_dead_lease(&path)?;
         files::lock(&gate, FlockOperation::Unlock, &gate_path)?;
-        Ok(Lease { path, file, gate, gate_path })
+        Ok(Lease { path, file, gate, gate_path, finds_remains, stays: false })
+    }
+
+    /// Whether there is a lease, other than `own`, whose process has ended without giving it back.
+    fn has_dead_lease(&self, own: &Path) -> Result<bool> {
+        let folder = self.path("content/leases");
+        for entry in std::fs::read_dir(&folder).at("list", &folder)? {
+            let path = entry.at("list", &folder)?.path();
+            let Some(file) = File::open(&path).ok().filter(|_| path != own) else { continue };
+            if files::try_lock(&file, &path)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Opens the lock between leases and sweeps.
@@ -54,7 +73,7 @@ impl Store {
     }
 }
 
-fn create(path: &std::path::Path) -> std::io::Result<File> {
+fn create(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
@@ -77,6 +96,17 @@ impl Lease {
         written
     }
 
+    /// Whether somebody was killed under a lease before this one was taken: what he made is for a sweep to find.
+    pub fn finds_remains(&self) -> bool {
+        self.finds_remains
+    }
+
+    /// Ends the lease so that the next one finds it as one of a process that was killed: what was made under it stays until
+    /// then, for the same operation to go on from.
+    pub fn abandon(mut self) {
+        self.stays = true;
+    }
+
     /// Reads the lease `file`, which another process has: blobs and layers.
     pub(crate) fn read(mut file: &File) -> std::io::Result<(Vec<Digest>, Vec<Digest>)> {
         let mut text = String::new();
@@ -88,7 +118,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // A file that stays is removed by the next sweep.
-        let _ = files::remove_file(&self.path);
+        if !self.stays {
+            // One that cannot be removed is removed by the next sweep.
+            let _ = files::remove_file(&self.path);
+        }
     }
 }

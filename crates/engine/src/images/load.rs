@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use oci::config::ContainerDefaults;
 use oci::{Digest, ImageRef};
 
+use super::remove::OnFailure;
 use super::{PullProgress, parse_ref, platforms};
 use crate::Engine;
 use crate::error::{Doing, Error, Result};
@@ -19,11 +20,12 @@ impl Engine {
         ui: &dyn PullProgress,
     ) -> Result<Vec<(Digest, Vec<ImageRef>)>> {
         let doing = || "cannot load the archive".to_owned();
-        let lease = self.store()?.lease().doing(doing)?;
         let platforms = platforms(None)?;
         let options = LoadOptions { platforms: &platforms, fetch: &FetchOptions::default() };
-        let loaded = self.store()?.load(&lease, archive, &options, ui).doing(doing)?;
-        self.record_loaded(loaded)
+        self.under_lease(OnFailure::Remove, doing, |lease| {
+            let loaded = self.store()?.load(lease, archive, &options, ui).doing(doing)?;
+            self.record_loaded(loaded)
+        })
     }
 
     /// Writes images as one archive, each with the name it was asked for by (an id: with all its names).
@@ -94,9 +96,11 @@ impl Engine {
             platform,
             created: Timestamp::now().to_string(),
         };
-        let lease = self.store()?.lease().doing(doing)?;
-        let stored = self.store()?.import(&lease, tar, &options, &FetchOptions::default()).doing(doing)?;
-        self.record_image(&stored, &names)?;
+        let stored = self.under_lease(OnFailure::Remove, doing, |lease| {
+            let stored = self.store()?.import(lease, tar, &options, &FetchOptions::default()).doing(doing)?;
+            self.record_image(&stored, &names)?;
+            Ok(stored)
+        })?;
         self.record_image_event("import", &stored.id, stored.id.as_str());
         for name in &names {
             self.record_image_event("tag", &stored.id, &name.familiar());

@@ -21,10 +21,49 @@ pub enum RemovedImage {
     Deleted(Digest),
 }
 
+/// What becomes of what an operation brought in before it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnFailure {
+    /// It goes.
+    Remove,
+    /// It stays for a repetition, until the next operation that succeeds, unless the disk is full.
+    Keep,
+}
+
 impl Engine {
+    /// Runs `body` under a lease. Afterwards sweeps when there is something to find: what killed operations left, or what
+    /// this one left that failed.
+    pub(crate) fn under_lease<T>(
+        &self,
+        on_failure: OnFailure,
+        doing: impl Fn() -> String,
+        body: impl FnOnce(&image::Lease) -> Result<T>,
+    ) -> Result<T> {
+        let lease = self.store()?.lease().doing(doing)?;
+        match body(&lease) {
+            Ok(value) => {
+                if lease.finds_remains() {
+                    // What was asked for is done; the lease tells the next one to sweep.
+                    let _ = self.sweep_under(lease);
+                }
+                Ok(value)
+            }
+            Err(error) if on_failure == OnFailure::Keep && !is_full(&error) => {
+                lease.abandon();
+                Err(error)
+            }
+            Err(error) => {
+                drop(lease);
+                // The first error is the one that is told.
+                let _ = self.sweep();
+                Err(error)
+            }
+        }
+    }
+
     /// Removes a name of an image, and the image with its last name. An id removes all names, with `force` even several.
     pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<RemovedImage>> {
-        let row = self.find_image(name)?;
+        let row = self.find_image(name).inspect_err(|_| self.sweep_remains())?;
         let names: Vec<ImageRef> = self.names_of(&row)?;
         let by_name = name.parse::<ImageRef>().ok().filter(|reference| names.contains(reference));
         let mut done = Vec::new();
@@ -63,6 +102,8 @@ impl Engine {
                 )));
             }
         }
+        // Held until the end: when this is killed, the lease tells the next operation to sweep.
+        let lease = self.store()?.lease().doing(|| format!("cannot remove {name}"))?;
         for name in taken {
             if self.db()?.remove_ref(&name)? {
                 self.record_image_event("untag", &row.id, &name.familiar());
@@ -72,9 +113,27 @@ impl Engine {
         if last && self.db()?.remove_image(&row.id)? {
             self.record_image_event("delete", &row.id, row.id.as_str());
             done.push(RemovedImage::Deleted(row.id));
-            self.sweep()?;
+            self.sweep_under(lease)?;
         }
         Ok(done)
+    }
+
+    /// Sweeps when somebody was killed under a lease, perhaps in the removal that is now repeated.
+    fn sweep_remains(&self) {
+        let Ok(lease) = self.store().and_then(|store| store.lease().doing(String::new)) else { return };
+        if lease.finds_remains() {
+            // What cannot be swept now is found by the next one.
+            let _ = self.sweep_under(lease);
+        }
+    }
+
+    /// Sweeps under a lease that tells the next operation to sweep if this one is killed or fails.
+    fn sweep_under(&self, lease: image::Lease) -> Result<Reclaimed> {
+        let swept = self.sweep();
+        if swept.is_err() {
+            lease.abandon();
+        }
+        swept
     }
 
     /// Records what happened to an image that went by `name`.
@@ -93,6 +152,7 @@ impl Engine {
         wanted: &dyn Fn(&Image) -> bool,
     ) -> Result<(Vec<RemovedImage>, Pruned)> {
         let mut removed = Vec::new();
+        let lease = self.store()?.lease().doing(|| "cannot remove unused images".to_owned())?;
         for image in self.images()? {
             if image.containers > 0 || !(all || image.tags.is_empty()) || !wanted(&image) {
                 continue;
@@ -108,7 +168,7 @@ impl Engine {
                 removed.push(RemovedImage::Deleted(image.id));
             }
         }
-        let reclaimed = self.sweep()?;
+        let reclaimed = self.sweep_under(lease)?;
         self.record(&[Event::new(Kind::Image, "prune", "").with("reclaimed", reclaimed.bytes)]);
         let deleted = removed.iter().filter_map(|one| match one {
             RemovedImage::Deleted(id) => Some(id.to_string()),
@@ -132,4 +192,13 @@ impl Engine {
         }
         sweep.run(&live).doing(doing)
     }
+}
+
+/// Whether an error comes from a disk without space or without room for another file.
+fn is_full(error: &Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let first: Option<&dyn std::error::Error> = Some(error);
+    std::iter::successors(first, |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| matches!(error.kind(), StorageFull | QuotaExceeded))
 }
