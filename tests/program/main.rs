@@ -6,9 +6,9 @@
 
 mod boot;
 mod command_line;
-mod commit;
 mod cp;
 mod crash;
+mod crash_machine;
 mod devices;
 mod events;
 mod exec;
@@ -20,7 +20,6 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod listing;
-mod log_drivers;
 mod logs;
 mod network;
 mod networks;

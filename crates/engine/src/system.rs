@@ -230,9 +230,6 @@ impl Engine {
             self.prune_images(options.all, &|image| wanted(&image.config.config.labels))?;
         self.sweep_folders()?;
         self.sweep_volumes()?;
-        if options.volumes {
-            self.sweep_logs()?;
-        }
         let bytes = containers.bytes + volumes.bytes + pruned.bytes;
         Ok(SystemPruned { containers, volumes, images, bytes })
     }

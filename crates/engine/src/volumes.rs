@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use base::ContainerId;
 use docker_types::bind;
 use jiff::Timestamp;
 use sys::beneath::Root;
@@ -17,6 +18,9 @@ use crate::db::VolumeRow;
 use crate::error::{Error, IoContext, Result};
 use crate::events::{Event, Kind};
 use crate::model::{MountKind, MountPoint, Volume};
+
+/// What the folder of a removed volume is called until it is deleted; no volume's name begins so.
+const GONE: &str = ".gone-";
 
 impl Engine {
     /// Makes a volume, or returns the one of that name. Without a name it gets a random one.
@@ -37,7 +41,7 @@ impl Engine {
         let anonymous = name.is_none_or(str::is_empty);
         let name = match name.filter(|name| !name.is_empty()) {
             Some(name) => name.to_owned(),
-            None => base::ContainerId::from_random(random_bytes()?).to_string(),
+            None => ContainerId::from_random(random_bytes()?).to_string(),
         };
         self.ensure_volume(&VolumeRow {
             name: name.clone(),
@@ -49,26 +53,21 @@ impl Engine {
         self.volume(&name)
     }
 
-    /// Makes sure that a volume exists: its folder first, then its row.
+    /// Makes sure that a volume exists: its row first, then its folder.
     pub(crate) fn ensure_volume(&self, row: &VolumeRow) -> Result<()> {
-        if !bind::is_volume_name(&row.name) {
-            return Err(Error::Invalid(format!(
-                "\"{}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
-                row.name
-            )));
-        }
-        if let Some(option) = row.options.keys().next() {
-            return Err(Error::Unsupported(format!(
-                "volume option {option:?} is not supported yet: volumes are plain folders"
-            )));
-        }
+        check_volume(row)?;
         // The row comes first, so that what a kill leaves is found through it; a start makes what is missing.
         let new = self.db()?.put_volume(row)?;
         self.make_volume_folders(&row.name)?;
         if new {
-            self.record(&[Event::new(Kind::Volume, "create", &row.name).with("driver", "local")]);
+            self.record_new_volume(&row.name);
         }
         Ok(())
+    }
+
+    /// Records the event of a new volume.
+    pub(crate) fn record_new_volume(&self, name: &str) {
+        self.record(&[Event::new(Kind::Volume, "create", name).with("driver", "local")]);
     }
 
     /// Makes the folders of a recorded volume, unless they are there.
@@ -145,19 +144,47 @@ impl Engine {
     /// Removes a volume that no container uses. With `force` a missing one is no error.
     pub fn remove_volume(&self, name: &str, force: bool) -> Result<()> {
         let Some(row) = self.db()?.volume(name)? else {
+            // Perhaps the repetition of a removal that was killed.
+            self.empty_volume_trash()?;
             return match force {
                 true => Ok(()),
                 false => Err(Error::NotFound { what: "volume", name: name.to_owned() }),
             };
         };
-        if !self.db()?.remove_volume(&row.name)? {
+        if !self.db()?.remove_volume(&row.name, || self.discard_volume(&row.name))? {
             let users = self.db()?.volume_users(&row.name)?;
-            let users: Vec<&str> = users.iter().map(base::ContainerId::as_str).collect();
+            let users: Vec<&str> = users.iter().map(ContainerId::as_str).collect();
             return Err(Error::Conflict(format!("remove {name}: volume is in use - [{}]", users.join(", "))));
         }
-        // The row is gone, so nobody can take the folder now; a crash here leaves it to the sweep.
-        remove_folder(&self.volume_folder(&row.name))?;
-        self.record(&[Event::new(Kind::Volume, "destroy", &row.name).with("driver", "local")]);
+        self.record_gone_volume(&row.name);
+        self.empty_volume_trash()
+    }
+
+    /// Records the event of a volume that was removed.
+    pub(crate) fn record_gone_volume(&self, name: &str) {
+        self.record(&[Event::new(Kind::Volume, "destroy", name).with("driver", "local")]);
+    }
+
+    /// Puts the folder of a volume out of the way, to be deleted by [`Engine::empty_volume_trash`].
+    pub(crate) fn discard_volume(&self, name: &str) -> Result<()> {
+        let random = ContainerId::from_random(random_bytes()?);
+        let gone = self.roots().data.join("volumes").join(format!("{GONE}{}", random.short()));
+        let folder = self.volume_folder(name);
+        match fs::rename(&folder, &gone) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &folder),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes the folders of volumes that were removed, those of removals that were killed, too.
+    pub(crate) fn empty_volume_trash(&self) -> Result<()> {
+        let base = self.roots().data.join("volumes");
+        for entry in fs::read_dir(&base).at("list", &base)? {
+            let entry = entry.at("list", &base)?;
+            if entry.file_name().as_encoded_bytes().starts_with(GONE.as_bytes()) {
+                remove_folder(&entry.path())?;
+            }
+        }
         Ok(())
     }
 
@@ -200,6 +227,22 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Refuses a name that no volume can have, and options that are not there.
+pub(crate) fn check_volume(row: &VolumeRow) -> Result<()> {
+    if !bind::is_volume_name(&row.name) {
+        return Err(Error::Invalid(format!(
+            "\"{}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
+            row.name
+        )));
+    }
+    if let Some(option) = row.options.keys().next() {
+        return Err(Error::Unsupported(format!(
+            "volume option {option:?} is not supported yet: volumes are plain folders"
+        )));
+    }
+    Ok(())
 }
 
 fn make_folder(path: &Path, mode: u32) -> Result<()> {

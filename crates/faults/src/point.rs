@@ -134,7 +134,8 @@ fn truth(stage: &Stage, findings: &mut Vec<String>) {
             fs::metadata(format!("/proc/{}/root/proc/{}", stage.world.first_process(), pid.stdout.trim()));
         let runs = matches!(state, "running" | "paused");
         if runs != (alive.is_ok() && pid.stdout.trim() != "0") {
-            findings.push(format!("{name} is said to be {state} with process {:?}", pid.stdout.trim()));
+            let told = format!("{} {}", pid.stdout.trim(), first_line(&pid.stderr));
+            findings.push(format!("{name} is said to be {state}, its process {:?}", told.trim()));
         }
     }
     for line in ["images", "volume ls", "info"] {

@@ -131,7 +131,7 @@ pub const SCENES: &[Scene] = &[
         name: "volume-rm",
         before: &["volume create data", "run --rm -v data:/d tiny touch /d/f"],
         action: "volume rm data",
-        done_before: "no such volume",
+        done_before: "No such volume",
         claims: &[("volume ls -q", "")],
         ..PLAIN
     },

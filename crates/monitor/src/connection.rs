@@ -2,7 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::error::{Doing, Error, Result};
@@ -10,6 +12,9 @@ use crate::wire::{self, Decoded, HEADER, Kind, MAX_DATA};
 
 /// Read at once: a few full frames of output.
 const BLOCK: usize = 4 * (HEADER + MAX_DATA);
+
+/// How long a monitor that runs already may take to greet: it does so at once when it accepts a connection.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// A blocking connection.
 #[derive(Debug)]
@@ -19,12 +24,23 @@ pub(crate) struct Connection {
     start: usize,
     end: usize,
     greeted: bool,
+    /// Whether the greeting may take its time, because the monitor is being started.
+    patient: bool,
 }
 
 impl Connection {
-    /// Takes a connected socket and sends the greeting.
+    /// Takes a socket that is connected with a monitor which runs already, and sends the greeting.
     pub(crate) fn new(socket: OwnedFd) -> Result<Self> {
-        let mut connection = Self { socket, buffer: Vec::new(), start: 0, end: 0, greeted: false };
+        Self::begin(socket, false)
+    }
+
+    /// Takes a socket that is connected with a monitor which is about to start, and sends the greeting.
+    pub(crate) fn with_starting(socket: OwnedFd) -> Result<Self> {
+        Self::begin(socket, true)
+    }
+
+    fn begin(socket: OwnedFd, patient: bool) -> Result<Self> {
+        let mut connection = Self { socket, buffer: Vec::new(), start: 0, end: 0, greeted: false, patient };
         connection.send(Kind::Hello, &[wire::VERSION])?;
         Ok(connection)
     }
@@ -117,6 +133,20 @@ impl Connection {
         }
     }
 
+    /// Waits until something comes, but not for ever: a monitor that is stopped would never greet.
+    fn wait_for_greeting(&self) -> Result<()> {
+        let mut fds = [PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN)];
+        match poll(&mut fds, Some(&PATIENCE)) {
+            Ok(0) => {
+                let pid = socket_peercred(&self.socket).map_or(0, |peer| peer.pid.as_raw_nonzero().get());
+                Err(Error::Silent { pid, seconds: PATIENCE.tv_sec })
+            }
+            // A signal: the caller waits anew.
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error).doing(|| "wait for the monitor".to_owned()),
+        }
+    }
+
     /// Reads once; `false` when nothing is there and `flags` forbid waiting.
     fn fill(&mut self, flags: RecvFlags) -> Result<bool> {
         let wanted = match wire::decode(&self.buffer[self.start..self.end])? {
@@ -127,6 +157,9 @@ impl Connection {
         (self.start, self.end) = (0, self.end - self.start);
         if self.buffer.len() < wanted.max(BLOCK) {
             self.buffer.resize(wanted.max(BLOCK), 0);
+        }
+        if !self.greeted && !self.patient && flags.is_empty() {
+            self.wait_for_greeting()?;
         }
         loop {
             match recv(&self.socket, &mut self.buffer[self.end..], flags) {

@@ -35,6 +35,16 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The monitor is there and says nothing.
+    #[error(
+        "the monitor, process {pid}, has not answered for {seconds} s: it is stopped (kill -CONT {pid} lets it go on), or the machine is too busy"
+    )]
+    Silent {
+        /// Its number.
+        pid: i32,
+        /// How long was waited.
+        seconds: i64,
+    },
     /// The other side broke the protocol or speaks a newer one.
     #[error("the monitor's peer {problem}")]
     Protocol {
@@ -85,7 +95,9 @@ impl Kinded for Error {
                 _ => ErrorKind::Internal,
             },
             Self::Json { .. } | Self::DetachKeys { .. } => ErrorKind::Invalid,
-            Self::NoMonitor { .. } | Self::Closed | Self::OutputGone => ErrorKind::Unavailable,
+            Self::NoMonitor { .. } | Self::Silent { .. } | Self::Closed | Self::OutputGone => {
+                ErrorKind::Unavailable
+            }
             Self::Protocol { .. } => ErrorKind::Internal,
             Self::Answer { kind, .. } => *kind,
             Self::NotRunning { .. } => ErrorKind::Conflict,

@@ -143,14 +143,24 @@ fn save<T: Serialize>(record: &T, path: &Path, durable: bool) -> Result<()> {
     let text =
         serde_json::to_vec(record).map_err(|source| Error::Json { what: format!("{path:?}"), source })?;
     let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary).doing(|| format!("create {temporary:?}"))?;
-    file.write_all(&text).doing(|| format!("write {temporary:?}"))?;
-    if durable {
-        file.sync_all().doing(|| format!("sync {temporary:?}"))?;
+    let written = write(&text, &temporary, durable)
+        .and_then(|()| fs::rename(&temporary, path).doing(|| format!("rename {temporary:?} to {path:?}")));
+    if written.is_err() {
+        // On a full disk even an empty file is in the way; the first error is the one that is told.
+        let _ = fs::remove_file(&temporary);
     }
-    fs::rename(&temporary, path).doing(|| format!("rename {temporary:?} to {path:?}"))?;
+    written?;
     if durable && let Some(folder) = path.parent() {
         File::open(folder).and_then(|folder| folder.sync_all()).doing(|| format!("sync {folder:?}"))?;
+    }
+    Ok(())
+}
+
+fn write(text: &[u8], path: &Path, durable: bool) -> Result<()> {
+    let mut file = File::create(path).doing(|| format!("create {path:?}"))?;
+    file.write_all(text).doing(|| format!("write {path:?}"))?;
+    if durable {
+        file.sync_all().doing(|| format!("sync {path:?}"))?;
     }
     Ok(())
 }

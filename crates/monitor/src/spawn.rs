@@ -146,7 +146,7 @@ fn start_monitor(launch: &Launch, args: &[OsString], given: &[BorrowedFd<'_>]) -
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).doing(doing)?;
     // Greeted before there is anybody, so that a monitor that ends at once can still be heard.
-    let connection = Connection::new(ours)?;
+    let connection = Connection::with_starting(ours)?;
     let null = File::options().read(true).write(true).open("/dev/null").doing(doing)?;
     let mut fds = vec![null.as_fd(), null.as_fd(), null.as_fd(), theirs.as_fd()];
     fds.extend_from_slice(given);

@@ -16,6 +16,7 @@ use crate::events;
 use crate::images::{PullOptions, PullProgress};
 use crate::model::{MountKind, MountPoint, Status};
 use crate::rootless;
+use crate::volumes::check_volume;
 
 /// How often a generated name that is taken is replaced by another.
 const NAME_TRIES: u8 = 20;
@@ -66,9 +67,6 @@ impl Engine {
         super::spec::capabilities(&spec.host_config)?;
         super::spec::Security::of(&spec.host_config)?;
         super::cdi::edits(&spec.host_config, &self.config().devices.cdi_dirs)?;
-        let log = &spec.host_config.log_config;
-        docker_types::logging::parse(&log.driver, &log.config)
-            .map_err(|error| Error::Invalid(error.to_string()))?;
         let id = ContainerId::from_random(random_bytes()?);
         let inherited = self.inherited_mounts(&spec)?;
         let plan = mounts::plan(&spec, inherited, random_volume_name)?;
@@ -76,7 +74,7 @@ impl Engine {
             ensure_source(Path::new(source))?;
         }
         check_sources(&plan.points)?;
-        self.ensure_volumes(&plan)?;
+        let volumes = volume_rows(&plan)?;
         let mut warnings = warnings(&spec);
         warnings.extend(self.limit_warnings(&spec));
         let given = spec.name.take();
@@ -102,26 +100,31 @@ impl Engine {
             stopped_by_user: false,
         };
         // The row comes first: a folder of a create that is killed is found through it.
-        let recorded = self.record_row(&mut row, given.as_deref());
-        let made = recorded.and_then(|()| {
-            self.make_folder(&row.id).inspect_err(|_| drop(self.db().map(|db| db.remove_container(&row.id))))
-        });
+        let new_volumes = self.record_row(&mut row, given.as_deref(), &volumes)?;
+        let made = self
+            .make_folder(&row.id)
+            .and_then(|()| volumes.iter().try_for_each(|volume| self.make_volume_folders(&volume.name)));
         if let Err(error) = made {
-            // Undo in reverse; the volumes that were made anonymously are nobody's now.
-            for point in row.mounts.iter().filter(|point| point.anonymous) {
-                let _ = self.remove_volume(point.volume.as_deref().unwrap_or_default(), true);
-            }
+            // Its own error is less than the first; the row that stays then is one that `rm` removes.
+            let _ = self.remove_locked(&row, true);
             return Err(error);
         }
+        new_volumes.iter().for_each(|name| self.record_new_volume(name));
         self.record(&[events::of_container(&row.id, "create").about(events::object_of(&row))]);
         crate::timings::mark("recorded");
         Ok(Created { id: row.id, name: row.name, warnings })
     }
 
-    fn record_row(&self, row: &mut ContainerRow, given: Option<&str>) -> Result<()> {
+    /// Records a container with its volumes, in one transaction; returns the names of the volumes that are new.
+    fn record_row(
+        &self,
+        row: &mut ContainerRow,
+        given: Option<&str>,
+        volumes: &[VolumeRow],
+    ) -> Result<Vec<String>> {
         if let Some(name) = given {
             row.name = names::check(name).map_err(|error| Error::Invalid(error.to_string()))?.to_owned();
-            return self.db()?.put_container(row);
+            return self.db()?.put_container(row, volumes);
         }
         for attempt in 0..NAME_TRIES {
             let random = random_bytes()?;
@@ -129,13 +132,13 @@ impl Engine {
                 u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|at: usize| random[at])),
                 attempt,
             );
-            match self.db()?.put_container(row) {
+            match self.db()?.put_container(row, volumes) {
                 Err(Error::NameTaken { .. }) => {}
                 other => return other,
             }
         }
         row.name = row.id.short().to_owned();
-        self.db()?.put_container(row)
+        self.db()?.put_container(row, volumes)
     }
 
     /// Makes the folder of a recorded container, unless it is there.
@@ -192,21 +195,20 @@ impl Engine {
         }
         Ok(list)
     }
+}
 
-    fn ensure_volumes(&self, plan: &mounts::MountPlan) -> Result<()> {
-        for point in plan.points.iter().filter(|point| point.kind == MountKind::Volume) {
-            let Some(name) = &point.volume else { continue };
-            let (labels, options) = plan.volume_options.get(name).cloned().unwrap_or_default();
-            self.ensure_volume(&VolumeRow {
-                name: name.clone(),
-                labels,
-                options,
-                created: Timestamp::now(),
-                anonymous: point.anonymous,
-            })?;
-        }
-        Ok(())
+/// The volumes that a container uses, as they are recorded where they are not yet.
+fn volume_rows(plan: &mounts::MountPlan) -> Result<Vec<VolumeRow>> {
+    let mut rows = Vec::new();
+    for point in plan.points.iter().filter(|point| point.kind == MountKind::Volume) {
+        let Some(name) = &point.volume else { continue };
+        let (labels, options) = plan.volume_options.get(name).cloned().unwrap_or_default();
+        let (name, created, anonymous) = (name.clone(), Timestamp::now(), point.anonymous);
+        let row = VolumeRow { name, labels, options, created, anonymous };
+        check_volume(&row)?;
+        rows.push(row);
     }
+    Ok(rows)
 }
 
 /// Returns 32 bytes of the kernel's randomness.

@@ -26,13 +26,17 @@ const GROUP_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Takes away what a killed start left of a container that does not run and whose lock the caller holds: nobody else
-    /// is starting it, so whoever is still at it speaks with nobody. Looks at two paths when there is nothing.
+    /// is starting it, so whoever is still at it speaks with nobody. Looks at two paths and one table when there is nothing.
     pub(super) fn clear_remains(&self, row: &ContainerRow) -> Result<()> {
         let state_root = self.roots().run.join("runtime");
         let run_dir = self.roots().container_run(row.id.as_str());
         let begun = row.status == Status::Created && run_dir.exists();
         if !begun && !state_root.join(row.id.as_str()).exists() {
-            return Ok(());
+            // An end whose clean-up failed left its addresses, and with them perhaps rules.
+            return match self.db()?.has_network(&row.id)? {
+                true => self.teardown_network(row),
+                false => Ok(()),
+            };
         }
         kill_monitors(&run_dir);
         runtime::delete(&state_root, row.id.as_str(), true)
@@ -87,18 +91,13 @@ impl Engine {
         if !matches!(row.status, Status::Created | Status::Exited) {
             return Ok(());
         }
-        self.clear_remains(&row)?;
-        // A plain user's container has ports and no address.
-        match self.db()?.endpoints(&row.id)?.is_empty() && self.db()?.ports(&row.id)?.is_empty() {
-            true => Ok(()),
-            false => self.teardown_network(&row),
-        }
+        self.clear_remains(&row)
     }
 }
 
 /// Kills the monitor of a run folder, its creator and an init that is not yet the user's program: all are this program
 /// with that folder among its arguments.
-fn kill_monitors(run_dir: &Path) {
+pub(super) fn kill_monitors(run_dir: &Path) {
     let killed: Vec<OwnedFd> =
         processes().filter_map(|pid| kill_if(pid, &|pid| is_monitor(pid, run_dir))).collect();
     wait_for_end(&killed);

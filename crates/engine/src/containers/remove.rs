@@ -33,7 +33,12 @@ pub struct Pruned {
 impl Engine {
     /// Removes a container.
     pub fn remove(&self, name: &str, options: RemoveOptions) -> Result<()> {
-        let row = self.row(name)?;
+        let row = self.row(name).inspect_err(|_| {
+            if options.volumes {
+                // Perhaps the repetition of a removal that was killed; its error is the missing container.
+                let _ = self.empty_volume_trash();
+            }
+        })?;
         let state = self.state_of(&row);
         if state.status.is_alive() || row.status == Status::Restarting {
             if !options.force {
@@ -45,7 +50,7 @@ impl Engine {
             }
             let now = self.stopped_by_hand(row.clone())?;
             if let Some(now) = now.filter(|now| self.state_of(now).status.is_alive()) {
-                self.end(&now, SIGKILL, Some(KILL_PATIENCE), Claim::Removal)?;
+                self.end_by_force(&now)?;
             }
         }
         let _lock = match self.lock(&row.id) {
@@ -66,6 +71,17 @@ impl Engine {
         self.remove_locked(&row, options.volumes)
     }
 
+    /// Kills a container, and its monitor first when that does not answer: another one takes over.
+    fn end_by_force(&self, row: &ContainerRow) -> Result<()> {
+        match self.end(row, SIGKILL, Some(KILL_PATIENCE), Claim::Removal) {
+            Err(error) if is_silent(&error) => {
+                super::remains::kill_monitors(&self.roots().container_run(row.id.as_str()));
+                self.end(row, SIGKILL, Some(KILL_PATIENCE), Claim::Removal)
+            }
+            other => other,
+        }
+    }
+
     /// Removes a container that does not run, whose lock the caller holds. The row goes last: whatever a crash leaves is
     /// found through it and removed by the next command.
     pub(super) fn remove_locked(&self, row: &ContainerRow, volumes: bool) -> Result<()> {
@@ -81,12 +97,14 @@ impl Engine {
         let folder = self.container_path(&row.id);
         let folders = remove_folder(&run).and(remove_folder(&folder));
         snapshot.and(folders)?;
-        let orphans = self.db()?.remove_container(&row.id)?;
+        let mut discard = |name: &str| self.discard_volume(name);
+        let orphans = self.db()?.remove_container(&row.id, volumes.then_some(&mut discard))?;
         self.record(&[events::of_container(&row.id, "destroy").about(events::object_of(row))]);
-        for volume in orphans.iter().filter(|_| volumes) {
-            self.remove_volume(volume, true)?;
+        if !volumes || orphans.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        orphans.iter().for_each(|name| self.record_gone_volume(name));
+        self.empty_volume_trash()
     }
 
     /// Removes the containers that do not run and that `wanted` picks.
@@ -133,6 +151,14 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Whether a monitor that is there did not answer.
+fn is_silent(error: &Error) -> bool {
+    let first: Option<&dyn std::error::Error> = Some(error);
+    std::iter::successors(first, |error| error.source())
+        .filter_map(|error| error.downcast_ref::<monitor::Error>())
+        .any(|error| matches!(error, monitor::Error::Silent { .. }))
 }
 
 /// Names in `base` that are ids and of no known container.

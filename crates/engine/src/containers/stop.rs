@@ -55,10 +55,12 @@ impl Engine {
     /// none when it only waited for its restart, which is over.
     pub(super) fn stopped_by_hand(&self, mut row: ContainerRow) -> Result<Option<ContainerRow>> {
         while matches!(row.status, Status::Restarting | Status::Running) {
-            self.db()?.set_stopped_by_user(&row.id)?;
+            let noted = self.db()?.set_stopped_by_user(&row.id);
             if matches!(row.spec.host_config.restart_policy.name.as_str(), "" | "no") {
+                // No policy looks at the note: stopped even when the disk takes none.
                 break;
             }
+            noted?;
             row = self.row(row.id.as_str())?;
             match row.status {
                 Status::Restarting if self.end_restarting(&row)? => return Ok(None),
@@ -88,7 +90,13 @@ impl Engine {
         patience: Option<Duration>,
         claim: Claim,
     ) -> Result<()> {
-        let mut client = self.client(row)?;
+        let mut client = match self.client(row) {
+            // It ended by itself just now, and its monitor with it.
+            Err(_) if !self.state_of(row).status.is_alive() => {
+                return self.cleanup(row.id.as_str(), false).map(|_| ());
+            }
+            other => other?,
+        };
         match self.end_by(&mut client, row, number, patience, claim) {
             // Its monitor was at the end already, or was killed with it: what was wanted.
             Err(Error::Part { .. }) if !self.state_of(row).status.is_alive() => {}
@@ -180,9 +188,16 @@ impl Engine {
             Status::Paused => return Err(Error::Conflict(format!("Container {name} is already paused"))),
             _ => return Err(Error::Conflict(format!("Container {name} is not running"))),
         }
-        runtime::pause(&self.roots().run.join("runtime"), row.id.as_str())
-            .doing(|| format!("cannot pause container {}", row.name))?;
+        // The row comes first: of one that it calls paused the kernel is asked, of any other it is not.
         self.db()?.set_paused(&row.id, true)?;
+        let frozen = match runtime::pause(&self.roots().run.join("runtime"), row.id.as_str()) {
+            Err(runtime::Error::Status { status, .. }) if status == "paused" => Ok(()),
+            other => other,
+        };
+        if let Err(error) = frozen {
+            self.db()?.set_paused(&row.id, false)?;
+            return Err(error).doing(|| format!("cannot pause container {}", row.name));
+        }
         self.record(&[of_container(&row.id, "pause")]);
         Ok(())
     }
@@ -200,8 +215,12 @@ impl Engine {
     }
 
     pub(super) fn thaw(&self, row: &ContainerRow) -> Result<()> {
-        runtime::resume(&self.roots().run.join("runtime"), row.id.as_str())
-            .doing(|| format!("cannot unpause container {}", row.name))?;
+        let thawed = match runtime::resume(&self.roots().run.join("runtime"), row.id.as_str()) {
+            // A command was killed between the two steps.
+            Err(runtime::Error::Status { status, .. }) if status != "paused" => Ok(()),
+            other => other,
+        };
+        thawed.doing(|| format!("cannot unpause container {}", row.name))?;
         self.db()?.set_paused(&row.id, false)
     }
 
@@ -255,18 +274,12 @@ impl Engine {
                 "Renaming a container with the same name as its current name".to_owned(),
             ));
         }
-        self.rename_log(&row, new)?;
-        self.db()?.rename_container(&row.id, new).inspect_err(|_| {
-            // What was renamed before goes by its old name again.
-            let back = ContainerRow { name: new.to_owned(), ..row.clone() };
-            drop(self.rename_log(&back, &row.name));
-        })?;
+        self.db()?.rename_container(&row.id, new)?;
         let old = format!("/{}", row.name);
         let renamed = ContainerRow { name: new.to_owned(), ..row };
         let event = of_container(&renamed.id, "rename").with("oldName", old);
         self.record(&[event.about(object_of(&renamed))]);
-        let networks = self.db()?.endpoints(&renamed.id)?;
-        self.members_changed(networks.iter().map(|endpoint| endpoint.network.as_str()))
+        Ok(())
     }
 }
 

@@ -40,6 +40,12 @@ impl Engine {
         }
     }
 
+    /// Whether the kernel has stopped the container's processes, as far as it can be asked.
+    fn is_frozen(&self, id: &ContainerId) -> bool {
+        let state = runtime::state(&self.roots().run.join("runtime"), id.as_str());
+        state.map_or(true, |state| state.status == runtime::Status::Paused)
+    }
+
     /// Returns the state of a row as it really is.
     pub(crate) fn state_of(&self, row: &ContainerRow) -> State {
         let recorded = State {
@@ -56,7 +62,8 @@ impl Engine {
         }
         match self.truth(&row.id) {
             Truth::Alive(state) => {
-                let status = if row.paused { Status::Paused } else { Status::Running };
+                let frozen = row.paused && self.is_frozen(&row.id);
+                let status = if frozen { Status::Paused } else { Status::Running };
                 State { status, pid: state.pid, finished: None, ..recorded }
             }
             ended => {

@@ -4,9 +4,9 @@ use base::ContainerId;
 use docker_types::ContainerSpec;
 use jiff::Timestamp;
 use oci::Digest;
-use rusqlite::{ErrorCode, OptionalExtension as _, Row};
+use rusqlite::{ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior};
 
-use super::{Database, SqlContext, json, nanos, parse, stamp, text};
+use super::{Database, SqlContext, VolumeRow, json, nanos, parse, stamp, text};
 use crate::error::{Error, Result};
 use crate::model::{MountPoint, Status};
 
@@ -85,8 +85,9 @@ impl ContainerRow {
 }
 
 impl Database {
-    /// Records a container; its name and its volumes are taken from now on.
-    pub(crate) fn put_container(&self, row: &ContainerRow) -> Result<()> {
+    /// Records a container; its name and its volumes are taken from now on. Those of `volumes` that are not recorded yet are
+    /// recorded with it; their names are returned.
+    pub(crate) fn put_container(&self, row: &ContainerRow, volumes: &[VolumeRow]) -> Result<Vec<String>> {
         let result = self.write("record a container", |tx| {
             tx.execute(
                 "INSERT INTO containers (id, name, created, image, image_name, layers, spec, argv, mounts, status)
@@ -103,10 +104,16 @@ impl Database {
                     text(&row.mounts)?,
                 ),
             )?;
+            let mut new = Vec::new();
+            for volume in volumes {
+                if volume.insert(tx)? {
+                    new.push(volume.name.clone());
+                }
+            }
             for volume in row.volumes() {
                 tx.execute("INSERT OR IGNORE INTO volume_users VALUES (?1, ?2)", (volume, row.id.as_str()))?;
             }
-            Ok(())
+            Ok(new)
         });
         match result {
             Err(Error::Database { source, .. }) if is_unique(&source) => Err(self.name_taken(&row.name)),
@@ -176,9 +183,9 @@ impl Database {
         })
     }
 
-    /// Records the end of a run; addresses and ports are taken back. With `restart_ms` it is to be started again after so
-    /// many milliseconds, unless a person has stopped it: returns whether it is. All at once, so that nobody meets one
-    /// that waits for its restart as one that has ended for good.
+    /// Records the end of a run. Addresses and ports stay the container's until they are taken back with what was made of
+    /// them. With `restart_ms` it is to be started again after so many milliseconds, unless a person has stopped it: returns
+    /// whether it is. All at once, so that nobody meets one that waits for its restart as one that has ended for good.
     pub(crate) fn set_ended(
         &self,
         id: &ContainerId,
@@ -198,8 +205,6 @@ impl Database {
                     nanos(result.finished),
                 ),
             )?;
-            tx.execute("DELETE FROM endpoints WHERE container = ?1", [id.as_str()])?;
-            tx.execute("DELETE FROM ports WHERE container = ?1", [id.as_str()])?;
             let Some(wait_ms) = restart_ms else { return Ok(false) };
             let changed = tx.execute(
                 "UPDATE containers SET status = 'restarting', restart_count = restart_count + 1, restart_wait = ?2
@@ -218,8 +223,6 @@ impl Database {
                  paused = 0, exit_code = ?2, error = ?3 WHERE id = ?1",
                 (id.as_str(), exit_code, error),
             )?;
-            tx.execute("DELETE FROM endpoints WHERE container = ?1", [id.as_str()])?;
-            tx.execute("DELETE FROM ports WHERE container = ?1", [id.as_str()])?;
             Ok(())
         })
     }
@@ -257,23 +260,40 @@ impl Database {
         })
     }
 
-    /// Forgets a container with everything that is its own here. Returns the anonymous volumes that nobody uses now.
-    pub(crate) fn remove_container(&self, id: &ContainerId) -> Result<Vec<String>> {
-        self.write("remove a container", |tx| {
-            let id = id.as_str();
-            let mut query = tx.prepare_cached(
+    /// Forgets a container with everything that is its own here. Returns the anonymous volumes that nobody uses now; with
+    /// `discard` they are forgotten, too, once it has put the folder of each out of the way.
+    pub(crate) fn remove_container(
+        &self,
+        id: &ContainerId,
+        mut discard: Option<&mut dyn FnMut(&str) -> Result<()>>,
+    ) -> Result<Vec<String>> {
+        let action = "remove a container";
+        let tx = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).sql(action)?;
+        let orphans = forget_container(&tx, id.as_str()).sql(action)?;
+        if let Some(discard) = &mut discard {
+            for volume in &orphans {
+                tx.execute("DELETE FROM volumes WHERE name = ?1", [volume]).sql(action)?;
+                discard(volume)?;
+            }
+        }
+        tx.commit().sql(action)?;
+        Ok(orphans)
+    }
+}
+
+/// Deletes the rows of a container; returns the anonymous volumes that nobody uses now.
+fn forget_container(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
+    let mut query = tx.prepare_cached(
                 "SELECT volume FROM volume_users JOIN volumes ON name = volume AND anonymous
                  WHERE container = ?1 AND NOT EXISTS
                  (SELECT 1 FROM volume_users AS other WHERE other.volume = volumes.name AND other.container <> ?1)",
             )?;
-            let orphans = query.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-            for table in ["endpoints", "ports", "volume_users", "id_blocks"] {
-                tx.execute(&format!("DELETE FROM {table} WHERE container = ?1"), [id])?;
-            }
-            tx.execute("DELETE FROM containers WHERE id = ?1", [id])?;
-            Ok(orphans)
-        })
+    let orphans = query.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    for table in ["endpoints", "ports", "volume_users", "id_blocks"] {
+        tx.execute(&format!("DELETE FROM {table} WHERE container = ?1"), [id])?;
     }
+    tx.execute("DELETE FROM containers WHERE id = ?1", [id])?;
+    Ok(orphans)
 }
 
 #[cfg(test)]

@@ -161,11 +161,15 @@ impl Database {
         })
     }
 
-    /// Takes the host ports of a container back.
-    pub(crate) fn release_ports(&self, container: &ContainerId) -> Result<()> {
-        self.write("take ports back", |tx| {
-            tx.execute("DELETE FROM ports WHERE container = ?1", [container.as_str()]).map(drop)
-        })
+    /// Whether the container has an address or a port.
+    pub(crate) fn has_network(&self, container: &ContainerId) -> Result<bool> {
+        self.connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM endpoints WHERE container = ?1)
+                 OR EXISTS (SELECT 1 FROM ports WHERE container = ?1)",
+            )
+            .and_then(|mut query| query.query_row([container.as_str()], |row| row.get(0)))
+            .sql("look for addresses")
     }
 
     pub(crate) fn endpoints(&self, container: &ContainerId) -> Result<Vec<Endpoint>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use base::ContainerId;
-use rusqlite::{OptionalExtension as _, Row};
+use rusqlite::{OptionalExtension as _, Row, Transaction, TransactionBehavior};
 
 use super::{Database, SqlContext, json, nanos, parse, stamp, text};
 use crate::error::Result;
@@ -19,6 +19,15 @@ pub(crate) struct VolumeRow {
 }
 
 impl VolumeRow {
+    /// Returns false when one of that name is recorded already.
+    pub(super) fn insert(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
+        let new = tx.execute(
+            "INSERT OR IGNORE INTO volumes VALUES (?1, ?2, ?3, ?4, ?5)",
+            (&self.name, text(&self.labels)?, text(&self.options)?, nanos(self.created), self.anonymous),
+        )?;
+        Ok(new > 0)
+    }
+
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             name: row.get("name")?,
@@ -33,19 +42,7 @@ impl VolumeRow {
 impl Database {
     /// Records a volume; returns false when one of that name is recorded already.
     pub(crate) fn put_volume(&self, volume: &VolumeRow) -> Result<bool> {
-        self.write("record a volume", |tx| {
-            let new = tx.execute(
-                "INSERT OR IGNORE INTO volumes VALUES (?1, ?2, ?3, ?4, ?5)",
-                (
-                    &volume.name,
-                    text(&volume.labels)?,
-                    text(&volume.options)?,
-                    nanos(volume.created),
-                    volume.anonymous,
-                ),
-            )?;
-            Ok(new > 0)
-        })
+        self.write("record a volume", |tx| volume.insert(tx))
     }
 
     pub(crate) fn volume(&self, name: &str) -> Result<Option<VolumeRow>> {
@@ -71,11 +68,19 @@ impl Database {
     }
 
     /// Forgets a volume unless a container uses it. Returns whether it is forgotten.
-    pub(crate) fn remove_volume(&self, name: &str) -> Result<bool> {
-        self.write("remove a volume", |tx| {
-            let sql = "DELETE FROM volumes WHERE name = ?1
-                       AND NOT EXISTS (SELECT 1 FROM volume_users WHERE volume = ?1)";
-            Ok(tx.execute(sql, [name])? > 0)
-        })
+    ///
+    /// `discard` is called within the transaction: nobody can make a volume of that name before its folder is out of the way, and
+    /// when it fails the volume stays.
+    pub(crate) fn remove_volume(&self, name: &str, discard: impl FnOnce() -> Result<()>) -> Result<bool> {
+        let action = "remove a volume";
+        let tx = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).sql(action)?;
+        let sql = "DELETE FROM volumes WHERE name = ?1
+                   AND NOT EXISTS (SELECT 1 FROM volume_users WHERE volume = ?1)";
+        if tx.execute(sql, [name]).sql(action)? == 0 {
+            return Ok(false);
+        }
+        discard()?;
+        tx.commit().sql(action)?;
+        Ok(true)
     }
 }

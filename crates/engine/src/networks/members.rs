@@ -1,6 +1,5 @@
 //! Who is on a network: what names are made of.
 
-use super::BRIDGE;
 use crate::Engine;
 use crate::db::Member;
 use crate::error::Result;
@@ -8,7 +7,7 @@ use crate::error::Result;
 impl Engine {
     /// Called after each change of who is on the networks `networks`, and by what names; the default bridge has no names.
     pub(crate) fn members_changed<'a>(&self, networks: impl IntoIterator<Item = &'a str>) -> Result<()> {
-        networks.into_iter().filter(|name| *name != BRIDGE).try_for_each(|_network| Ok(()))
+        networks.into_iter().try_for_each(|_network| Ok(()))
     }
 
     /// The containers that are on a network now, by their names.
