@@ -183,6 +183,12 @@ impl Client {
         self.connection.send(Kind::Cleaned, &[])
     }
 
+    /// Has the monitor answer names, from now on, as [`crate::names::FILE`] in the run folder says.
+    pub fn serve_names(&mut self) -> Result<()> {
+        self.connection.send(Kind::ServeNames, &[])?;
+        self.connection.expect_done()
+    }
+
     /// Ends a wait for a restart: the monitor ends without starting the container again. Fails with the kind
     /// `Conflict` when it was not waiting.
     pub fn cancel_restart(&mut self) -> Result<()> {

@@ -9,6 +9,7 @@
 //! * [`interact`] joins a [`Session`] with the terminal of the caller.
 //! * [`log`] writes and reads Docker's json-file format.
 //! * [`events`] records what happens and reads it back.
+//! * [`names`] is what it is told of the container's networks, to answer where others are.
 //!
 //! It knows neither images nor networks: at the end of a container it runs one command for the clean-up.
 
@@ -22,6 +23,7 @@ pub mod health;
 pub mod interact;
 pub mod launch;
 pub mod log;
+pub mod names;
 mod process;
 pub mod record;
 mod spawn;

@@ -58,6 +58,8 @@ pub(crate) enum Kind {
     Exec = 26,
     /// Client: an id; answered by `ExecRecords`. Nothing: all.
     ExecInspect = 27,
+    /// Client: the container has names from now on, see the file in its run folder.
+    ServeNames = 48,
 
     /// Monitor: it worked.
     Done = 64,
@@ -96,6 +98,7 @@ impl Kind {
             CancelRestart,
             Exec,
             ExecInspect,
+            ServeNames,
             Done,
             Failed,
             Stdout,

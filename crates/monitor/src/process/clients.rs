@@ -138,6 +138,14 @@ impl Monitor<'_> {
                     peer.send_json(Kind::ExecRecords, &records);
                 }
             }
+            Kind::ServeNames => {
+                let served = self.serve_names_of_init();
+                let Some(peer) = self.peers.get_mut(number) else { return Ok(()) };
+                match served {
+                    Ok(()) => peer.send(Kind::Done, &[]),
+                    Err(error) => peer.send_json(Kind::Failed, &Failure::of(&error)),
+                }
+            }
             Kind::Start if peer.starter => self.on_start(),
             Kind::Abort if peer.starter => self.on_abort(),
             _ => return Err(wire::broken(format!("sent {kind:?}, which is not for it to send"))),

@@ -46,6 +46,9 @@ impl Monitor<'_> {
         let streams = stdio.iter().flatten().map(AsFd::as_fd);
         let given = [&fds.rootfs, &fds.netns, &fds.userns].into_iter().flatten().map(AsFd::as_fd);
         let keep: Vec<_> = streams.chain(given).collect();
+        if let Some(netns) = &fds.netns {
+            self.serve_names(netns.as_fd())?;
+        }
         let (creator, launch) = (self.creator, &self.launch);
         let link = fork::fork(&keep, |link| {
             let stdio = stdio.as_ref().map(|fds| fds.each_ref().map(|fd| fd.try_clone()));
@@ -387,6 +390,7 @@ impl Monitor<'_> {
         // Nobody can be told of a full disk here but the clients, who get the record itself.
         let unsaved = failed(record.save(&path, false));
         self.init.endpoint = Endpoint::default();
+        self.stop_names();
         for name in FIFOS.into_iter().chain([StateRecord::FILE]) {
             let _ = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
         }

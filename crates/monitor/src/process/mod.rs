@@ -21,6 +21,8 @@ mod fork;
 mod health;
 mod life;
 mod monitor;
+mod names;
+mod names_tcp;
 mod peer;
 mod poller;
 mod streams;

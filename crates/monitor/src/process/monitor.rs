@@ -15,6 +15,7 @@ use super::endpoint::Endpoint;
 use super::execs::Exec;
 use super::fork::Link;
 use super::health::Health;
+use super::names::Names;
 use super::peer::Peer;
 use super::poller::{Poller, READ, Ready, Target, Token};
 use super::table::Table;
@@ -126,6 +127,7 @@ pub(super) struct Monitor<'c> {
     pub(super) cleanup: Option<Child>,
     pub(super) cleanup_fd: Option<OwnedFd>,
     pub(super) cleanup_text: Vec<u8>,
+    pub(super) names: Option<Names>,
 }
 
 impl<'c> Monitor<'c> {
@@ -178,6 +180,7 @@ impl<'c> Monitor<'c> {
             cleanup: None,
             cleanup_fd: None,
             cleanup_text: Vec::new(),
+            names: None,
         })
     }
 
@@ -206,6 +209,7 @@ impl<'c> Monitor<'c> {
             for one in &ready {
                 self.dispatch(*one);
             }
+            self.names_time();
             self.tick_health();
         }
         Ok(())
@@ -226,6 +230,10 @@ impl<'c> Monitor<'c> {
             Token::Process(Target::Probe) => self.on_probe_end(),
             Token::CleanupOutput => self.on_cleanup_output(),
             Token::CleanupEnd => self.on_cleanup_end(),
+            Token::Names => self.on_names(),
+            Token::NamesListener => self.on_names_listener(),
+            Token::Flight(number) => self.on_flight(number),
+            Token::NamesConnection(number) => self.on_names_connection(number),
         }
     }
 

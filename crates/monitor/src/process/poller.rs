@@ -29,6 +29,14 @@ pub(super) enum Token {
     CleanupOutput,
     /// The clean-up command has ended.
     CleanupEnd,
+    /// A process of the container asks for a name.
+    Names,
+    /// A process of the container connects to ask.
+    NamesListener,
+    /// A server may have answered.
+    Flight(u32),
+    /// A conversation about names has ended.
+    NamesConnection(u32),
 }
 
 /// Which process.
@@ -119,6 +127,10 @@ impl Token {
             Self::Process(target) => pack(6, 0, target.encode()),
             Self::CleanupOutput => pack(7, 0, 0),
             Self::CleanupEnd => pack(8, 0, 0),
+            Self::Names => pack(20, 0, 0),
+            Self::NamesListener => pack(21, 0, 0),
+            Self::Flight(index) => pack(22, 0, index),
+            Self::NamesConnection(index) => pack(23, 0, index),
         }
     }
 
@@ -135,6 +147,10 @@ impl Token {
             6 => Self::Process(target),
             7 => Self::CleanupOutput,
             8 => Self::CleanupEnd,
+            20 => Self::Names,
+            21 => Self::NamesListener,
+            22 => Self::Flight(index),
+            23 => Self::NamesConnection(index),
             _ => return None,
         })
     }
@@ -176,6 +192,10 @@ mod tests {
                 Token::Process(target),
                 Token::CleanupOutput,
                 Token::CleanupEnd,
+                Token::Names,
+                Token::NamesListener,
+                Token::Flight(7),
+                Token::NamesConnection(7),
             ] {
                 assert_eq!(Token::decode(token.encode()), Some(token));
             }
