@@ -21,6 +21,7 @@ mod lifecycle;
 mod limits;
 mod listing;
 mod logs;
+mod names;
 mod network;
 mod networks;
 mod plain_user;

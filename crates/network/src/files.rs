@@ -67,6 +67,19 @@ pub fn resolv_conf(host: &str, upstream: Option<&str>, overrides: &DnsOverrides)
     ResolvConf { text: render(&servers, &search, &options), warning }
 }
 
+/// Renders `/etc/resolv.conf` of a container that asks `server`, which knows the containers around it and asks the host's
+/// servers about others: search domains and options are the host's, or the user's own.
+pub fn resolv_conf_of_names(host: &str, server: IpAddr, overrides: &DnsOverrides) -> String {
+    let host = Resolver::parse(host);
+    let search = if overrides.search.is_empty() { host.search } else { overrides.search.clone() };
+    let mut options = if overrides.options.is_empty() { host.options } else { overrides.options.clone() };
+    // A name without dots is first of all a container's.
+    if !options.iter().any(|option| option.starts_with("ndots:")) {
+        options.push("ndots:0".to_owned());
+    }
+    render(&texts(&[server]), &search, &options)
+}
+
 fn render(servers: &[String], search: &[String], options: &[String]) -> String {
     let mut text = String::new();
     for server in servers {
@@ -152,6 +165,18 @@ mod tests {
         let made = resolv_conf(stub, Some("nameserver 192.0.2.7\nsearch other\n"), &DnsOverrides::default());
         assert_eq!(made.text, "nameserver 192.0.2.7\nsearch lan\n");
         assert_eq!(resolv_conf("nameserver ::ffff:127.0.0.1\n", None, &DnsOverrides::default()).text, "");
+    }
+
+    #[test]
+    fn names_are_asked_of_one_server() {
+        let host = "nameserver 192.0.2.1\nsearch lan\noptions timeout:1\n";
+        let made = |overrides| resolv_conf_of_names(host, "127.0.0.11".parse().unwrap(), &overrides);
+        assert_eq!(
+            made(DnsOverrides::default()),
+            "nameserver 127.0.0.11\nsearch lan\noptions timeout:1 ndots:0\n"
+        );
+        let own = DnsOverrides { servers: vec![], search: vec!["a".into()], options: vec!["ndots:3".into()] };
+        assert_eq!(made(own), "nameserver 127.0.0.11\nsearch a\noptions ndots:3\n");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use bridge::{
 pub use error::{Error, Result};
 pub use firewall::{
     Firewall, FirewallState, PortElement, ensure_firewall, firewall_warnings, list_published, publish,
-    teardown_all, teardown_firewall, unpublish,
+    redirect_names, teardown_all, teardown_firewall, unpublish,
 };
 pub use ports::{Protocol, PublishedPort, choose_port, ephemeral_range, port_is_free, ports_are_free};
 pub use routes::{Route, host_networks, host_routes};

@@ -250,6 +250,22 @@ impl World {
         run(command)
     }
 
+    /// Calls `visit` on the world's network, on a thread that stays there: sockets that it opens stay there too.
+    ///
+    /// # Panics
+    /// When the network cannot be entered.
+    pub fn on_network<T: Send>(&self, visit: impl FnOnce() -> T + Send) -> T {
+        let path = format!("/proc/{}/ns/net", self.sandbox.as_ref().map_or(0, |sandbox| sandbox.init));
+        let netns = fs::File::open(path).expect("the world has a network");
+        let enter = || {
+            let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&netns), kind)
+                .expect("enter the network");
+            visit()
+        };
+        thread::scope(|scope| scope.spawn(enter).join().expect("visit the network"))
+    }
+
     /// Runs a script inside as root, whoever the world's user is.
     ///
     /// # Panics

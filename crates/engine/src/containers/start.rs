@@ -266,7 +266,7 @@ impl Engine {
         let files_folder = match mode {
             Mode::Container(name) => self.container_path(&self.row(name)?.id),
             _ => {
-                let (resolv, warning) = self.resolv_conf(&row.spec, mode)?;
+                let (resolv, warning) = self.resolv_conf(&row.spec, mode, &prepared.endpoints)?;
                 warnings.extend(warning);
                 let write = |name: &str, text: &str| {
                     fs::write(folder.join(name), text).at("write", &folder.join(name))

@@ -275,6 +275,9 @@ impl Engine {
             ));
         }
         self.db()?.rename_container(&row.id, new)?;
+        let endpoints = self.db()?.endpoints(&row.id)?;
+        let named = endpoints.iter().filter(|endpoint| !endpoint.network_id.is_empty());
+        self.members_changed(named.map(|endpoint| endpoint.network.as_str()))?;
         let old = format!("/{}", row.name);
         let renamed = ContainerRow { name: new.to_owned(), ..row };
         let event = of_container(&renamed.id, "rename").with("oldName", old);

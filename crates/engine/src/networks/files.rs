@@ -6,6 +6,7 @@ use std::path::Path;
 use docker_types::ContainerSpec;
 
 use super::Mode;
+use super::members::has_names;
 use super::places::way_out;
 use crate::Engine;
 use crate::error::{Error, IoContext, Result};
@@ -14,9 +15,33 @@ use crate::rootless::{self, usermode};
 
 impl Engine {
     /// The container's `resolv.conf`, and a warning when no name server is left.
-    pub(crate) fn resolv_conf(&self, spec: &ContainerSpec, mode: &Mode) -> Result<(String, Option<String>)> {
+    pub(crate) fn resolv_conf(
+        &self,
+        spec: &ContainerSpec,
+        mode: &Mode,
+        endpoints: &[Endpoint],
+    ) -> Result<(String, Option<String>)> {
         let host = read_or_empty("/etc/resolv.conf")?;
+        let mut overrides = self.dns_overrides(spec)?;
+        if has_names(endpoints) {
+            let server = IpAddr::V4(monitor::names::ADDRESS);
+            return Ok((network::files::resolv_conf_of_names(&host, server, &overrides), None));
+        }
         let upstream = std::fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
+        if *mode == Mode::Host && overrides == network::files::DnsOverrides::default() {
+            return Ok((host, None));
+        }
+        let mut made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
+        let by_pasta = *mode == Mode::Pasta || *mode == Mode::Networks && rootless::is_rootless();
+        if by_pasta && made.warning.is_some() {
+            overrides.servers.push(IpAddr::V4(usermode::DNS));
+            made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
+        }
+        Ok((made.text, made.warning))
+    }
+
+    /// What a request, or else the configuration, says of name servers.
+    pub(super) fn dns_overrides(&self, spec: &ContainerSpec) -> Result<network::files::DnsOverrides> {
         let servers = |list: &[String]| -> Result<Vec<IpAddr>> {
             list.iter()
                 .map(|text| text.parse().map_err(|_| Error::Invalid(format!("{text} is not an ip address"))))
@@ -30,16 +55,7 @@ impl Engine {
         if overrides.servers.is_empty() {
             overrides.servers.clone_from(&self.config().network.dns);
         }
-        if *mode == Mode::Host && overrides == network::files::DnsOverrides::default() {
-            return Ok((host, None));
-        }
-        let mut made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
-        let by_pasta = *mode == Mode::Pasta || *mode == Mode::Networks && rootless::is_rootless();
-        if by_pasta && made.warning.is_some() {
-            overrides.servers.push(IpAddr::V4(usermode::DNS));
-            made = network::files::resolv_conf(&host, upstream.as_deref(), &overrides);
-        }
-        Ok((made.text, made.warning))
+        Ok(overrides)
     }
 
     /// The container's `hosts`.

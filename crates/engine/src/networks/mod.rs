@@ -88,6 +88,8 @@ pub(crate) struct Prepared {
     /// What was asked for and is not had, in whole sentences.
     pub(crate) warnings: Vec<String>,
     nets: Vec<Net>,
+    /// Where its monitor answers names.
+    names_port: Option<u16>,
     /// Pasta beside the container, with the name of its link.
     user_mode: Option<&'static str>,
     /// The namespace of a plain user's networks.
@@ -161,12 +163,18 @@ impl Engine {
         }
         let user_mode = (plain && leads).then_some(OUT_LINK);
         let user_network = plain.then(|| self.user_network()).transpose()?;
-        Ok(Prepared { netns: Some(make()?), endpoints, ports, warnings, nets, user_mode, user_network })
+        let names_port = self.prepare_names(&row.id, &row.spec, &endpoints)?;
+        let netns = Some(make()?);
+        Ok(Prepared { netns, endpoints, ports, warnings, nets, names_port, user_mode, user_network })
     }
 
     /// Puts a prepared network on the wire: bridges, rules, links, published ports. Undone by [`Engine::teardown_network`].
     pub(crate) fn setup_network(&self, id: &ContainerId, prepared: &Prepared, netns: &OwnedFd) -> Result<()> {
         self.set_up_in_user_network(id, prepared, netns)?;
+        if let Some(port) = prepared.names_port {
+            network::redirect_names(netns.as_fd(), monitor::names::ADDRESS, port)
+                .doing(|| "cannot lead the container's questions for names to its monitor".to_owned())?;
+        }
         if let Some(link) = prepared.user_mode {
             usermode::start(netns, &self.roots().container_run(id.as_str()), link, &prepared.ports)?;
             crate::timings::mark("pasta");

@@ -92,6 +92,8 @@ impl Monitor<'_> {
         StateRecord { monitor: own_pid(), ..record }.save(&self.launch.run_dir)?;
         self.begin_health();
         self.watch_outputs(Target::Init);
+        // A container that goes on without names is better off than one without a monitor.
+        let _ = self.serve_names_of_init();
         Ok(())
     }
 

@@ -252,7 +252,8 @@ impl<'c> Monitor<'c> {
             Phase::Waiting(_) => Some(0),
             _ => None,
         };
-        [idle, deadline, self.health_wait()].into_iter().flatten().min()
+        let flight = self.names_deadline().map(|until| until.saturating_sub(now_ms()));
+        [idle, deadline, self.health_wait(), flight].into_iter().flatten().min()
     }
 
     /// Nothing happened for a while: memory goes back, and what waited for a moment may have its moment.

@@ -100,6 +100,8 @@ const PROTO_OFFSET: u32 = 32;
 const STATE_UNTRACKED: u32 = 64;
 const BASE_NETWORK: u32 = 1;
 const BASE_TRANSPORT: u32 = 2;
+/// `NFT_PAYLOAD_CSUM_INET`: the checksum at that place follows.
+const CHECKSUM_INET: u32 = 1;
 const FIB_ADDRESS_TYPE: u32 = 3;
 const FIB_OF_DESTINATION: u32 = 2;
 /// `RTN_LOCAL`.
@@ -476,12 +478,7 @@ fn put_value(m: &mut Attributes<'_>, register: u32, value: &[u8]) {
 /// link `link` and drops what it was copied from. Whatever else the table held goes.
 pub(crate) fn gate_table(transaction: &mut Transaction, table: &str, chain: &str, next: IpAddr, link: u32) {
     let family = protocol_of(next);
-    let name = |m: &mut Attributes<'_>| {
-        m.text(TABLE_NAME, table);
-    };
-    transaction.message_of(family, kind::NEW_TABLE, flags::CREATE, name);
-    transaction.message_of(family, kind::DELETE_TABLE, 0, name);
-    transaction.message_of(family, kind::NEW_TABLE, flags::CREATE, name);
+    begin_table(transaction, family, table);
     let base = Base { kind: "filter", hook: plan::Hook::Input, priority: plan::BEHIND_ALL + 1 };
     transaction.message_of(family, kind::NEW_CHAIN, flags::CREATE, |m| {
         put_chain_name(m, table, chain);
@@ -504,6 +501,60 @@ pub(crate) fn gate_table(transaction: &mut Transaction, table: &str, chain: &str
         });
         m.bytes(RULE_USERDATA, &comment("once more by the gate, to the container"));
     });
+}
+
+/// Adds an empty table of one family in the place of whatever has its name.
+pub(crate) fn begin_table(transaction: &mut Transaction, family: u8, table: &str) {
+    let name = |m: &mut Attributes<'_>| {
+        m.text(TABLE_NAME, table);
+    };
+    transaction.message_of(family, kind::NEW_TABLE, flags::CREATE, name);
+    transaction.message_of(family, kind::DELETE_TABLE, 0, name);
+    transaction.message_of(family, kind::NEW_TABLE, flags::CREATE, name);
+}
+
+/// Packets of the loopback whose port is rewritten.
+pub(crate) struct Asked {
+    /// Whether address and port are those of the destination, else of the source.
+    pub(crate) destination: bool,
+    pub(crate) address: std::net::Ipv4Addr,
+    pub(crate) from: u16,
+    pub(crate) to: u16,
+}
+
+/// Adds a chain of the family `ip` that rewrites a port of what leaves, UDP and TCP.
+pub(crate) fn rewrite_chain(
+    transaction: &mut Transaction,
+    table: &str,
+    chain: &str,
+    priority: i32,
+    asked: &Asked,
+) {
+    let base = Base { kind: "filter", hook: plan::Hook::Output, priority };
+    transaction.message_of(2, kind::NEW_CHAIN, flags::CREATE, |m| {
+        put_chain_name(m, table, chain);
+        put_base(m, &base);
+    });
+    let (address, port) = if asked.destination { (16, 2) } else { (12, 0) };
+    // Where each protocol has its checksum.
+    for (protocol, checksum) in [(17_u8, 6), (6, 16)] {
+        transaction.message_of(2, kind::NEW_RULE, flags::CREATE | flags::APPEND, |m| {
+            m.text(RULE_TABLE, table).text(RULE_CHAIN, chain);
+            m.nest(RULE_EXPRESSIONS, |m| {
+                payload(m, BASE_NETWORK, address, 4, REG_1);
+                compare(m, EQUAL, &asked.address.octets());
+                meta(m, META_PROTOCOL, REG_1);
+                compare(m, EQUAL, &[protocol]);
+                payload(m, BASE_TRANSPORT, port, 2, REG_1);
+                compare(m, EQUAL, &asked.from.to_be_bytes());
+                put_value(m, REG_1, &asked.to.to_be_bytes());
+                expression(m, "payload", |m| {
+                    m.be32(5, REG_1).be32(2, BASE_TRANSPORT).be32(3, port).be32(4, 2);
+                    m.be32(6, CHECKSUM_INET).be32(7, checksum);
+                });
+            });
+        });
+    }
 }
 
 /// Adds the removal of the table of [`gate_table`].

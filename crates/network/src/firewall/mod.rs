@@ -6,6 +6,7 @@ mod encode;
 mod foreign;
 mod gate;
 pub mod plan;
+mod redirect;
 
 use std::io;
 use std::net::Ipv6Addr;
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 
 pub use element::PortElement;
 pub use plan::{Host, Ruleset, plan};
+pub use redirect::redirect_names;
 
 use crate::bridge::{BridgeConfig, all_but, check_name, read_sysctl, remove_bridge};
 use crate::conntrack;
