@@ -69,9 +69,12 @@ fn root_what_is_not_there_is_refused() {
     let done = world.brig(["rm"]);
     assert!(done.code != 0 && !done.stderr.is_empty(), "{done:?}");
     // Docker has it, this version has not: an error, never silence.
-    for flag in
-        [["--gpus", "all"], ["--isolation", "hyperv"], ["--health-cmd", "true"], ["--volume-driver", "x"]]
-    {
+    for flag in [
+        ["--runtime", "runc"],
+        ["--isolation", "hyperv"],
+        ["--storage-opt", "size=1g"],
+        ["--volume-driver", "x"],
+    ] {
         let done = world.brig(["run", "--rm", flag[0], flag[1], "tiny", "true"]);
         done.refuses(125, &[flag[0].trim_start_matches('-')]);
     }

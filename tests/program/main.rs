@@ -6,6 +6,7 @@
 
 mod boot;
 mod command_line;
+mod commit;
 mod cp;
 mod crash;
 mod crash_machine;
@@ -20,6 +21,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod listing;
+mod log_drivers;
 mod logs;
 mod names;
 mod network;

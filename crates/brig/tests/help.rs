@@ -93,9 +93,9 @@ fn wrong_command_lines_are_told_in_dockers_words() {
             "brig: brig build is not supported yet\n\nRun 'brig --help' for more information\n",
         ),
         (
-            &["run", "--gpus", "all", "x"],
+            &["run", "--volume-driver", "x", "x"],
             125,
-            "brig: --gpus is not supported yet\n\nRun 'brig run --help' for more information\n",
+            "brig: --volume-driver is not supported yet\n\nRun 'brig run --help' for more information\n",
         ),
         (
             &["volume", "foo"],

@@ -11,6 +11,7 @@ pub mod filter;
 pub mod host;
 pub mod inspect;
 pub mod limits;
+pub mod logging;
 pub mod mount;
 pub mod names;
 pub mod platform;

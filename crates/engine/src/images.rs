@@ -166,7 +166,7 @@ impl Engine {
     }
 
     /// Records what the store has got, with its names.
-    fn record_image(&self, stored: &StoredImage, names: &[ImageRef]) -> Result<bool> {
+    pub(crate) fn record_image(&self, stored: &StoredImage, names: &[ImageRef]) -> Result<bool> {
         self.db()?.put_image(
             &ImageRow {
                 id: stored.id.clone(),

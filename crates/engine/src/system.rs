@@ -230,6 +230,9 @@ impl Engine {
             self.prune_images(options.all, &|image| wanted(&image.config.config.labels))?;
         self.sweep_folders()?;
         self.sweep_volumes()?;
+        if options.volumes {
+            self.sweep_logs()?;
+        }
         let bytes = containers.bytes + volumes.bytes + pruned.bytes;
         Ok(SystemPruned { containers, volumes, images, bytes })
     }

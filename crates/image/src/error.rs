@@ -146,6 +146,15 @@ pub enum Error {
         #[source]
         source: UnpackError,
     },
+    /// A snapshot cannot be written as a layer.
+    #[error("cannot make a layer of {path:?}")]
+    Tree {
+        /// Its writable folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: crate::tree::TreeError,
+    },
     /// An archive is malformed.
     #[error("invalid image archive: {reason}")]
     Archive {
@@ -188,6 +197,7 @@ pub enum Error {
 impl Kinded for Error {
     fn kind(&self) -> ErrorKind {
         match self {
+            Self::Tree { source, .. } => source.kind(),
             Self::BlobNotFound { .. } | Self::LayerNotFound { .. } | Self::SnapshotNotFound { .. } => {
                 ErrorKind::NotFound
             }

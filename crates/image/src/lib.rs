@@ -37,6 +37,6 @@ pub use import::{ImportOptions, InvalidChange, parse_changes};
 pub use lease::Lease;
 pub use load::{LoadOptions, LoadedImage};
 pub use save::{SaveFormat, SaveItem};
-pub use snapshot::{Change, ChangeKind, IdMap, MountOptions, Snapshot};
+pub use snapshot::{Change, ChangeKind, CommitOptions, IdMap, MountOptions, Snapshot};
 pub use store::{LayerInfo, Store, StoredImage};
 pub use sweep::{Live, Reclaimed, Sweep, Usage};

@@ -140,7 +140,7 @@ fn root_a_killed_fetch_leaves_nothing_unowned() {
                 store.fetch(&store.lease().unwrap(), &source, &FetchOptions::default(), &NoProgress).unwrap();
             assert_eq!(image.layers.len(), 3);
             let snapshot = store.prepare_snapshot("s", &image.diff_ids()).unwrap();
-            assert_eq!(snapshot.changes().unwrap(), []);
+            assert_eq!(snapshot.changes(&[]).unwrap(), []);
             for number in 0..3 {
                 let diff = root.join("layers").join(image.layers[number].diff_id.hex()).join("diff");
                 assert_eq!(files(&diff).len(), 100);

@@ -12,6 +12,7 @@ use base::ContainerId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Doing, Error, Result};
+use crate::log::Forward;
 
 /// The version of [`Launch`] and of the other records.
 pub const VERSION: u32 = 1;
@@ -112,13 +113,32 @@ pub enum LogSpec {
         max_size: Option<u64>,
         /// How many files are kept, the newest one included; at least 1.
         max_files: u32,
+        /// Whether files that are not written any more are compressed.
+        #[serde(default)]
+        compress: bool,
+        /// A JSON object that is written into each record; empty for none. At most [`MAX_ATTRS`] bytes.
+        #[serde(default)]
+        attrs: String,
+        /// Another log that gets each line too.
+        #[serde(default)]
+        forward: Option<Forward>,
     },
 }
+
+/// As much as may be written into each record beside the line itself.
+pub const MAX_ATTRS: usize = 64 << 10;
 
 impl LogSpec {
     /// A json-file log with the default budget: 5 files of 20 MiB.
     pub fn json_file(path: PathBuf) -> Self {
-        Self::JsonFile { path, max_size: Some(DEFAULT_LOG_FILE), max_files: DEFAULT_LOG_FILES }
+        Self::JsonFile {
+            path,
+            max_size: Some(DEFAULT_LOG_FILE),
+            max_files: DEFAULT_LOG_FILES,
+            compress: false,
+            attrs: String::new(),
+            forward: None,
+        }
     }
 }
 

@@ -179,8 +179,9 @@ pub fn ipv6_available() -> bool {
     read_sysctl("net/ipv6/conf/all/disable_ipv6").is_ok_and(|value| value == "0")
 }
 
-/// Makes sure that there is a link `name` that leads nowhere: what containers share whose network has no parent.
-pub fn ensure_dummy(name: &str, mtu: Option<u32>) -> Result<()> {
+/// Makes sure that there is a link `name` that leads nowhere: what containers share whose network has no parent. It is a
+/// bridge that nothing is on, because a kernel with containers has bridges, and not each has dummies.
+pub fn ensure_island(name: &str, mtu: Option<u32>) -> Result<()> {
     check_name("link name", name)?;
     let what = || format!("create the link {name:?}");
     let socket = Socket::route().attempt(what)?;
@@ -188,7 +189,7 @@ pub fn ensure_dummy(name: &str, mtu: Option<u32>) -> Result<()> {
         return Ok(());
     }
     let mut batch = Batch::new();
-    link::new_dummy(&mut batch, name, mtu);
+    link::new_bridge(&mut batch, name, bridge_mac(name), mtu);
     all_but(socket.exchange(&batch), &[Errno::EXIST]).attempt(what).map(drop)
 }
 

@@ -27,6 +27,27 @@ pub fn hosts(hostname: &str, domain: Option<&str>, own: &[IpAddr], extra: &[(Str
     text
 }
 
+/// Adds to the text of `/etc/hosts` the addresses `own` of the container, with its `names`, and lines for others.
+pub fn with_hosts(text: &str, names: &str, own: &[IpAddr], others: &[(String, IpAddr)]) -> String {
+    let mut text = text.to_owned();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    for (name, ip) in others {
+        let _ = writeln!(text, "{ip}\t{name}");
+    }
+    for ip in own {
+        let _ = writeln!(text, "{ip}\t{names}");
+    }
+    text
+}
+
+/// Takes from the text of `/etc/hosts` the lines of the addresses that `gone` tells.
+pub fn without_hosts(text: &str, gone: impl Fn(IpAddr) -> bool) -> String {
+    let address = |line: &str| line.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+    text.split_inclusive('\n').filter(|line| !address(line).is_some_and(&gone)).collect()
+}
+
 /// What a user asks of name resolution; what is empty follows the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DnsOverrides {
@@ -146,6 +167,21 @@ mod tests {
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.0.0.9\tdb\n10.0.0.2\tweb.lan web\n"), "{text}");
         assert!(hosts("web", None, &["10.0.0.2".parse().unwrap()], &[]).ends_with("10.0.0.2\tweb\n"));
+    }
+
+    #[test]
+    fn addresses_come_and_go() {
+        let text = hosts("web", None, &["10.0.0.2".parse().unwrap()], &[]);
+        let more = with_hosts(
+            text.trim_end(),
+            "web",
+            &["10.1.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
+            &[("db d1".into(), "10.1.0.9".parse().unwrap())],
+        );
+        assert!(more.ends_with("10.0.0.2\tweb\n10.1.0.9\tdb d1\n10.1.0.2\tweb\nfd00::2\tweb\n"), "{more}");
+        let gone = |ip: IpAddr| ip.to_string().starts_with("10.1.") || ip.to_string() == "fd00::2";
+        assert_eq!(without_hosts(&more, gone), text);
+        assert_eq!(without_hosts("# 10.1.0.1\n\n 10.1.0.1 x\n10.1.0.1\tx", gone), "# 10.1.0.1\n\n");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use attach::{
     detach_inside, host_ifname, prepare_foreign_netns, set_default_routes,
 };
 pub use bridge::{
-    BridgeConfig, GatewayMode, ensure_bridge, ensure_dummy, ipv6_available, remove_bridge, remove_link,
+    BridgeConfig, GatewayMode, ensure_bridge, ensure_island, ipv6_available, remove_bridge, remove_link,
 };
 pub use error::{Error, Result};
 pub use firewall::{

@@ -1,5 +1,6 @@
 //! `brig logs`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -18,12 +19,14 @@ pub(crate) const ENTRY: Entry = Entry {
     paths: &[&["logs"], &["container", "logs"]],
     usage: "[OPTIONS] CONTAINER",
     about: "Show what a container wrote",
-    refused: &["details"],
     ..Entry::of::<Args>()
 };
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
+    /// Show the labels and variables that were asked to be logged too
+    #[arg(long)]
+    details: bool,
     /// Wait for more until the container ends
     #[arg(short, long)]
     follow: bool,
@@ -62,8 +65,11 @@ impl Run for Args {
         };
         let mut gone = false;
         context.engine()?.logs(&self.container, &options, &mut |line| {
-            let stamp =
+            let mut stamp =
                 if self.timestamps { format!("{} ", time::all_nanos(line.time)) } else { String::new() };
+            if self.details {
+                stamp += &details(line.attrs);
+            }
             match write_line(ui, self.follow, line.stderr, &stamp, line.text) {
                 Ok(()) => Ok(true),
                 Err(fault) if fault.downcast_ref::<Gone>().is_some() => {
@@ -75,6 +81,26 @@ impl Run for Args {
         })?;
         if gone { Err(Gone.into()) } else { Ok(ExitCode::SUCCESS) }
     }
+}
+
+/// Renders `{"a":"1","b":"2"}` as Docker does: `a=1,b=2 `, with what could be taken for a separator escaped as in a URL.
+fn details(attrs: &str) -> String {
+    let attrs: BTreeMap<String, String> = serde_json::from_str(attrs).unwrap_or_default();
+    let pairs: Vec<String> =
+        attrs.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+    pairs.join(",") + " "
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            b' ' => out.push('+'),
+            other => out += &format!("%{other:02X}"),
+        }
+    }
+    out
 }
 
 fn tail(text: Option<&str>) -> Result<Option<u64>> {

@@ -4,13 +4,16 @@
 
 mod attach;
 mod cleanup;
+mod commit;
 mod completion;
 mod container_prune;
 mod cp;
 mod create;
+mod diff;
 mod each;
 mod events;
 mod exec;
+mod export;
 mod generate;
 mod health_changed;
 mod history;
@@ -26,7 +29,9 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod network_connect;
 mod network_create;
+mod network_disconnect;
 mod network_inspect;
 mod network_ls;
 mod network_prune;
@@ -142,9 +147,9 @@ pub(crate) struct Group {
 
 /// The groups.
 pub(crate) const GROUPS: &[Group] = &[
-    Group { name: "container", about: "Manage containers", missing: &["commit", "diff", "export", "update"] },
+    Group { name: "container", about: "Manage containers", missing: &["update"] },
     Group { name: "image", about: "Manage images", missing: &["build", "push"] },
-    Group { name: "network", about: "Manage networks", missing: &["connect", "disconnect"] },
+    Group { name: "network", about: "Manage networks", missing: &[] },
     Group { name: "system", about: "Manage Brig", missing: &["dial-stdio"] },
     Group { name: "volume", about: "Manage volumes", missing: &["update"] },
 ];
@@ -155,12 +160,9 @@ pub(crate) const MISSING: &[&str] = &[
     "builder",
     "buildx",
     "checkpoint",
-    "commit",
     "compose",
     "config",
     "context",
-    "diff",
-    "export",
     "manifest",
     "node",
     "plugin",
@@ -181,10 +183,13 @@ pub(crate) const SECTIONS: &[(&str, &[&str])] = &[
         "Commands",
         &[
             "attach",
+            "commit",
             "completion",
             "cp",
             "create",
+            "diff",
             "events",
+            "export",
             "history",
             "import",
             "inspect",
@@ -213,12 +218,15 @@ pub(crate) const SECTIONS: &[(&str, &[&str])] = &[
 pub(crate) static ENTRIES: &[Entry] = &[
     attach::ENTRY,
     cleanup::ENTRY,
+    commit::ENTRY,
     completion::ENTRY,
     container_prune::ENTRY,
     cp::ENTRY,
     create::ENTRY,
+    diff::ENTRY,
     events::ENTRY,
     exec::ENTRY,
+    export::ENTRY,
     generate::ENTRY,
     health_changed::ENTRY,
     history::ENTRY,
@@ -234,7 +242,9 @@ pub(crate) static ENTRIES: &[Entry] = &[
     login::ENTRY,
     logout::ENTRY,
     logs::ENTRY,
+    network_connect::ENTRY,
     network_create::ENTRY,
+    network_disconnect::ENTRY,
     network_inspect::ENTRY,
     network_ls::ENTRY,
     network_prune::ENTRY,

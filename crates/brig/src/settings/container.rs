@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use docker_types::container::{
     ContainerConfig, ContainerSpec, Empty, HostConfig, LogConfig, PortBinding, Resources,
 };
-use docker_types::{bind, env, platform, policy, port, security};
+use docker_types::{bind, env, logging, platform, policy, port, security};
 
 use super::flags::{ContainerFlags, Stream};
 use super::{World, health, networks, process, read_file};
@@ -18,6 +18,7 @@ pub(crate) fn spec(
     command: &[String],
     world: &dyn World,
 ) -> Result<ContainerSpec> {
+    flags.others.check()?;
     if flags.rm && flags.restart.as_deref().is_some_and(|policy| !matches!(policy, "" | "no")) {
         bail!("conflicting options: cannot specify both --restart and --rm");
     }
@@ -266,13 +267,12 @@ fn tmpfs(flags: &ContainerFlags) -> BTreeMap<String, String> {
 
 fn log_config(flags: &ContainerFlags) -> Result<LogConfig> {
     let driver = flags.log_driver.clone().unwrap_or_default();
-    if driver == "none" && !flags.log_opt.is_empty() {
-        bail!("invalid logging opts for driver none");
+    let mut config = pairs(&flags.log_opt);
+    if flags.log_keep {
+        config.insert("keep".to_owned(), "true".to_owned());
     }
-    if !matches!(driver.as_str(), "" | "json-file" | "none") {
-        bail!("logging driver {driver:?} is not supported yet; give json-file or none");
-    }
-    Ok(LogConfig { driver, config: pairs(&flags.log_opt) })
+    logging::parse(&driver, &config)?;
+    Ok(LogConfig { driver, config })
 }
 
 /// Returns the options for the engine, and whether `systempaths=unconfined` was among them.

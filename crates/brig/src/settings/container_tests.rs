@@ -312,9 +312,29 @@ fn wrong_flags_are_refused_in_dockers_words() {
         (&["-l", "=b"], "invalid argument \"=b\" for \"-l, --label\" flag: invalid label '=b': empty name"),
         (&["--publsh", "80"], "unknown flag: --publsh\n\nDid you mean '--publish'?"),
         (&["-Z"], "unknown shorthand flag: 'Z' in -Z"),
-        (&["--gpus", "all"], "--gpus is not supported yet"),
-        (&["--health-cmd=x"], "--health-cmd is not supported yet"),
-        (&["--use-api-socket"], "--use-api-socket is not supported yet"),
+        (&["--volume-driver", "x"], "--volume-driver is not supported yet"),
+        (
+            &["--gpus", "many"],
+            "invalid argument \"many\" for \"--gpus\" flag: invalid count (many): value must be either \"all\" or an integer",
+        ),
+        (
+            &["--use-api-socket"],
+            "--use-api-socket is not supported: there is no API server whose socket could be mounted",
+        ),
+        (&["--cpu-count", "2"], "--cpu-count is for containers of Windows; on Linux give --cpus"),
+        (&["--isolation", "hyperv"], "invalid isolation \"hyperv\" on linux"),
+        (
+            &["--runtime", "runc"],
+            "unknown or invalid runtime name: runc; containers run by Brig's own runtime, \"brig\"",
+        ),
+        (
+            &["--disable-content-trust=false"],
+            "--disable-content-trust=false is not supported: Docker's content trust cannot be verified",
+        ),
+        (
+            &["--kernel-memory", "1g"],
+            "--kernel-memory is not supported: Linux has had no limit of kernel memory since 5.16; give --memory, which counts it",
+        ),
     ] {
         refused(args, message);
     }

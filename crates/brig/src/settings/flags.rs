@@ -10,20 +10,10 @@ use docker_types::host::NetworkFlag;
 use docker_types::{device, duration, host, limits, mount, policy, security, size};
 use engine::containers::PullPolicy;
 
+use super::others::OtherFlags;
+
 /// Flags that are known and refused.
-pub(crate) const REFUSED: &[&str] = &[
-    "cpu-count",
-    "cpu-percent",
-    "disable-content-trust",
-    "io-maxbandwidth",
-    "io-maxiops",
-    "isolation",
-    "kernel-memory",
-    "runtime",
-    "storage-opt",
-    "use-api-socket",
-    "volume-driver",
-];
+pub(crate) const REFUSED: &[&str] = &["volume-driver"];
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = None)]
@@ -181,12 +171,15 @@ pub(crate) struct ContainerFlags {
     /// Further address of the network's link (169.254.… or fe80:…)
     #[arg(long, value_name = "list")]
     pub(crate) link_local_ip: Vec<String>,
-    /// What keeps the output (json-file|none)
+    /// What keeps the output (json-file|local|journald|syslog|none)
     #[arg(long, value_name = "string")]
     pub(crate) log_driver: Option<String>,
     /// Option of the log (max-size=20m, max-file=5)
     #[arg(long, value_name = "list")]
     pub(crate) log_opt: Vec<String>,
+    /// Keep the log by the container's name when the container is removed
+    #[arg(long)]
+    pub(crate) log_keep: bool,
     /// Hardware address on the network (92:d0:c6:0a:29:33)
     #[arg(long, value_name = "string")]
     pub(crate) mac_address: Option<String>,
@@ -298,6 +291,8 @@ pub(crate) struct ContainerFlags {
     /// Working directory inside
     #[arg(short, long, value_name = "string")]
     pub(crate) workdir: Option<String>,
+    #[command(flatten)]
+    pub(crate) others: OtherFlags,
 }
 
 /// A stream to attach to.

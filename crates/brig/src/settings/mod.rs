@@ -4,11 +4,14 @@ pub(crate) mod container;
 pub(crate) mod flags;
 mod health;
 mod networks;
+mod others;
 pub(crate) mod process;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+
+pub(crate) use networks::wish;
 
 /// What settings are read from besides the arguments, so that reading them is a function of its inputs.
 pub(crate) trait World {

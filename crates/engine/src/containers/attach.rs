@@ -54,6 +54,7 @@ impl Engine {
 
     /// Connects to the monitor of a running container; one that was killed is replaced first.
     pub(crate) fn client(&self, row: &ContainerRow) -> Result<Client> {
+        self.thaw_left(row);
         let run_dir = self.roots().container_run(row.id.as_str());
         let doing = || format!("cannot reach the monitor of container {}", row.name);
         if let Ok(client) = Client::connect(&run_dir) {

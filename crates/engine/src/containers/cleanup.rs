@@ -108,7 +108,7 @@ impl Engine {
 
     /// Finishes what killed processes left half done: see [`Engine::tend`]. The first error is told, the rest goes on.
     pub fn repair(&self) -> Result<()> {
-        let mut first = Ok(());
+        let mut first = self.finish_pending();
         for row in self.db()?.containers()? {
             let result = match row.status {
                 Status::Created | Status::Exited => self.clear_idle(&row),
@@ -126,6 +126,7 @@ impl Engine {
         match row.status {
             Status::Running => match self.truth(&row.id) {
                 Truth::Alive(state) => {
+                    self.thaw_left(row);
                     if !is_process(state.monitor) {
                         self.ensure_monitor(row)?;
                     }

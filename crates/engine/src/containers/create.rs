@@ -67,6 +67,9 @@ impl Engine {
         super::spec::capabilities(&spec.host_config)?;
         super::spec::Security::of(&spec.host_config)?;
         super::cdi::edits(&spec.host_config, &self.config().devices.cdi_dirs)?;
+        let log = &spec.host_config.log_config;
+        docker_types::logging::parse(&log.driver, &log.config)
+            .map_err(|error| Error::Invalid(error.to_string()))?;
         let id = ContainerId::from_random(random_bytes()?);
         let inherited = self.inherited_mounts(&spec)?;
         let plan = mounts::plan(&spec, inherited, random_volume_name)?;

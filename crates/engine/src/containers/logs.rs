@@ -27,6 +27,19 @@ pub struct LogOptions {
     pub stderr: bool,
 }
 
+impl LogOptions {
+    fn read(&self) -> ReadOptions<'static> {
+        ReadOptions {
+            stdout: self.stdout,
+            stderr: self.stderr,
+            tail: self.tail,
+            since: self.since.map(|stamp| stamp.as_nanosecond()),
+            until: self.until.map(|stamp| stamp.as_nanosecond()),
+            follow: None,
+        }
+    }
+}
+
 impl Engine {
     /// Calls `each` for every line of a container's log; `Ok(false)` from it ends the reading.
     pub fn logs(
@@ -35,11 +48,15 @@ impl Engine {
         options: &LogOptions,
         each: &mut dyn FnMut(Line<'_>) -> std::io::Result<bool>,
     ) -> Result<()> {
-        let row = self.row(name)?;
-        if row.spec.host_config.log_config.driver == "none" {
+        let row = match self.row(name) {
+            Err(Error::NotFound { .. }) if docker_types::names::check(name).is_ok() => {
+                return self.kept_log(name, options, each);
+            }
+            other => other?,
+        };
+        let Some(path) = self.log_path(&row) else {
             return Err(Error::Unsupported("configured logging driver does not support reading".to_owned()));
-        }
-        let path = self.container_path(&row.id).join(LOG_FILE);
+        };
         // Nothing was written by one that was never started; a follower of one that runs waits for the file.
         if !path.exists() && !self.state_of(&row).status.is_alive() {
             return Ok(());
@@ -52,14 +69,23 @@ impl Engine {
             }
             false => None,
         };
-        let read = ReadOptions {
-            stdout: options.stdout,
-            stderr: options.stderr,
-            tail: options.tail,
-            since: options.since.map(|stamp| stamp.as_nanosecond()),
-            until: options.until.map(|stamp| stamp.as_nanosecond()),
-            follow: watched.as_ref().map(|client| FollowUntil::Readable(client.as_fd())),
-        };
-        log::read(&path, &read, each).doing(|| format!("cannot read the log of container {}", row.name))
+        let follow = watched.as_ref().map(|client| FollowUntil::Readable(client.as_fd()));
+        log::read(&path, &ReadOptions { follow, ..options.read() }, each)
+            .doing(|| format!("cannot read the log of container {}", row.name))
+    }
+
+    /// Reads the log that was kept by the name of a container that is gone.
+    fn kept_log(
+        &self,
+        name: &str,
+        options: &LogOptions,
+        each: &mut dyn FnMut(Line<'_>) -> std::io::Result<bool>,
+    ) -> Result<()> {
+        let path = self.kept_logs(name).join(LOG_FILE);
+        if !path.exists() {
+            return Err(Error::NotFound { what: "container", name: name.to_owned() });
+        }
+        log::read(&path, &options.read(), each)
+            .doing(|| format!("cannot read the log that was kept of {name}"))
     }
 }

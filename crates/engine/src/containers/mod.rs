@@ -17,12 +17,14 @@ mod ahead;
 mod attach;
 mod boot;
 mod cdi;
+mod changes;
 mod cleanup;
 mod copyup;
 mod create;
 mod devices;
 mod exec;
 mod health;
+mod log_driver;
 mod logs;
 mod merge;
 mod mounts;
@@ -47,6 +49,7 @@ use rustix::fs::{FlockOperation, flock};
 pub use ahead::Dying;
 pub use attach::AttachOptions;
 pub use boot::Turn;
+pub use changes::{Change, ChangeKind, CommitSpec, Committed};
 pub(crate) use create::random_bytes;
 pub use create::{Created, PullPolicy};
 pub use exec::{ExecSpec, ExecStarted};
@@ -59,6 +62,7 @@ pub use start::Started;
 pub use stats::Sampler;
 pub use stop::WaitCondition;
 pub use top::Top;
+pub(crate) use truth::Truth;
 pub(crate) use userns::UserNamespace;
 pub(crate) use view::View;
 
@@ -75,6 +79,8 @@ const EXIT_FILE: &str = "exit.json";
 impl Engine {
     /// Returns all containers, newest first, each as it is now.
     pub fn containers(&self) -> Result<Vec<Container>> {
+        // What a killed command left half done is finished where it can be; the command that needs it says why not.
+        let _ = self.finish_pending();
         let rows = self.db()?.containers()?;
         crate::timings::mark("database");
         let mut list = Vec::with_capacity(rows.len());
@@ -150,9 +156,8 @@ impl Engine {
         };
         let health = self.health_of(&row, alive);
         let folder = self.roots().container(row.id.as_str());
-        let logged = row.spec.host_config.log_config.driver != "none";
         Ok(Container {
-            log_path: logged.then(|| folder.join(LOG_FILE)),
+            log_path: self.log_path(&row),
             id: row.id,
             name: row.name,
             created: row.created,

@@ -9,18 +9,17 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use base::{ContainerId, ErrorKind, Kinded};
 use jiff::Timestamp;
-use monitor::{AttachOptions, CgroupManager, HealthCheck, Launch, LaunchFds, LogSpec, Session, StdinMode};
+use monitor::{AttachOptions, CgroupManager, HealthCheck, Launch, LaunchFds, Session, StdinMode};
 use sys::beneath::Root;
 
 use super::spec::{self, Resolved};
 use super::truth::Truth;
 use super::user::{Accounts, Identity};
 use super::userns::UserNamespace;
-use super::{EXIT_FILE, LOG_FILE, cdi, copyup, devices, user};
+use super::{EXIT_FILE, cdi, copyup, devices, user};
 use crate::Engine;
 use crate::config::CgroupSetting;
 use crate::db::ContainerRow;
@@ -353,7 +352,7 @@ impl Engine {
                 (true, false) => StdinMode::Open,
                 (true, true) => StdinMode::Once,
             },
-            log: self.log_spec(row, &folder)?,
+            log: self.log_spec(row)?,
             exit_file: folder.join(EXIT_FILE),
             durable: !host.auto_remove,
             cleanup: self.own_command(["container", "cleanup", row.id.as_str()].map(OsString::from)),
@@ -381,46 +380,5 @@ impl Engine {
         }
         words.extend(command);
         words
-    }
-
-    fn log_spec(&self, row: &ContainerRow, folder: &Path) -> Result<LogSpec> {
-        let log = &row.spec.host_config.log_config;
-        match log.driver.as_str() {
-            "none" => return Ok(LogSpec::None),
-            "" | "json-file" => {}
-            other => {
-                return Err(Error::Unsupported(format!(
-                    "log driver {other:?} is not supported yet: json-file and none are"
-                )));
-            }
-        }
-        let defaults = &self.config().log;
-        let bytes = |key: &str, text: &str| {
-            docker_types::size::parse_binary(text)
-                .map_err(|error| Error::Invalid(format!("invalid log option {key}={text}: {error}")))
-        };
-        let mut max_size = bytes("max-size", &defaults.max_size)?;
-        let mut max_files = defaults.max_file;
-        for (key, value) in &log.config {
-            match key.as_str() {
-                "max-size" => max_size = bytes(key, value)?,
-                "max-file" => {
-                    let files = value.parse::<u32>().ok().filter(|files| *files > 0);
-                    max_files = files.ok_or_else(|| {
-                        Error::Invalid(format!(
-                            "invalid log option max-file={value}: a number from 1 is wanted"
-                        ))
-                    })?;
-                }
-                "mode" if value == "blocking" => {}
-                other => {
-                    return Err(Error::Unsupported(format!(
-                        "unknown log opt '{other}' for json-file log driver: max-size and max-file are known"
-                    )));
-                }
-            }
-        }
-        let max_size = u64::try_from(max_size).ok().filter(|size| *size > 0);
-        Ok(LogSpec::JsonFile { path: folder.join(LOG_FILE), max_size, max_files })
     }
 }

@@ -274,15 +274,18 @@ impl Engine {
                 "Renaming a container with the same name as its current name".to_owned(),
             ));
         }
-        self.db()?.rename_container(&row.id, new)?;
-        let endpoints = self.db()?.endpoints(&row.id)?;
-        let named = endpoints.iter().filter(|endpoint| !endpoint.network_id.is_empty());
-        self.members_changed(named.map(|endpoint| endpoint.network.as_str()))?;
+        self.rename_log(&row, new)?;
+        self.db()?.rename_container(&row.id, new).inspect_err(|_| {
+            // What was renamed before goes by its old name again.
+            let back = ContainerRow { name: new.to_owned(), ..row.clone() };
+            drop(self.rename_log(&back, &row.name));
+        })?;
         let old = format!("/{}", row.name);
         let renamed = ContainerRow { name: new.to_owned(), ..row };
         let event = of_container(&renamed.id, "rename").with("oldName", old);
         self.record(&[event.about(object_of(&renamed))]);
-        Ok(())
+        let networks = self.db()?.endpoints(&renamed.id)?;
+        self.members_changed(networks.iter().map(|endpoint| endpoint.network.as_str()))
     }
 }
 

@@ -161,6 +161,13 @@ impl Database {
         })
     }
 
+    /// Takes the host ports of a container back.
+    pub(crate) fn release_ports(&self, container: &ContainerId) -> Result<()> {
+        self.write("take ports back", |tx| {
+            tx.execute("DELETE FROM ports WHERE container = ?1", [container.as_str()]).map(drop)
+        })
+    }
+
     /// Whether the container has an address or a port.
     pub(crate) fn has_network(&self, container: &ContainerId) -> Result<bool> {
         self.connection

@@ -84,6 +84,11 @@ impl Engine {
     }
 }
 
+/// Checks what is wished on a network but for whether it is free.
+pub(super) fn check(net: &Net, wish: &EndpointConfig) -> Result<()> {
+    Wish::read(net, wish, &[]).map(drop)
+}
+
 impl Wish {
     fn read(net: &Net, wish: &EndpointConfig, used: &[String]) -> Result<Self> {
         let invalid = |text: String| Error::Invalid(format!("invalid endpoint settings: {text}"));

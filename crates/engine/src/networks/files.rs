@@ -5,9 +5,9 @@ use std::path::Path;
 
 use docker_types::ContainerSpec;
 
-use super::Mode;
 use super::members::has_names;
 use super::places::way_out;
+use super::{BRIDGE, Mode};
 use crate::Engine;
 use crate::error::{Error, IoContext, Result};
 use crate::model::Endpoint;
@@ -93,7 +93,37 @@ impl Engine {
             .iter()
             .flat_map(|e| e.ip4.map(IpAddr::V4).into_iter().chain(e.ip6.map(IpAddr::V6)))
             .collect();
+        extra.extend(self.linked(endpoints)?);
         Ok(network::files::hosts(hostname, Some(&spec.config.domainname), &own, &extra))
+    }
+
+    /// The lines of `hosts` for the links of `endpoints`: alias, name and short id of each container that is linked to. On the
+    /// default bridge it must run, as Docker has it; elsewhere names are asked for when they are needed.
+    pub(super) fn linked(&self, endpoints: &[Endpoint]) -> Result<Vec<(String, IpAddr)>> {
+        let mut lines = Vec::new();
+        for endpoint in endpoints {
+            for link in &endpoint.links {
+                let (name, alias) = link.split_once(':').unwrap_or((link, link));
+                let row = self.row(name)?;
+                let members = self.members(&endpoint.network)?;
+                let Some(member) = members.into_iter().find(|member| member.container == row.id) else {
+                    if endpoint.network == BRIDGE {
+                        return Err(Error::Conflict(format!(
+                            "Cannot link to a non running container: /{} AS {alias}",
+                            row.name
+                        )));
+                    }
+                    continue;
+                };
+                let mut names = vec![alias];
+                names
+                    .extend([member.name.as_str(), row.id.short()].into_iter().filter(|name| *name != alias));
+                let names = names.join(" ");
+                let own = member.endpoint.ip4.map(IpAddr::V4).into_iter();
+                lines.extend(own.chain(member.endpoint.ip6.map(IpAddr::V6)).map(|ip| (names.clone(), ip)));
+            }
+        }
+        Ok(lines)
     }
 }
 

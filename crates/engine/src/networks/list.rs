@@ -21,6 +21,8 @@ impl Engine {
 
     /// Returns all networks with who is on them: those that every engine has, and those that people made.
     pub fn networks(&self) -> Result<Vec<Network>> {
+        // The command that needs it says why it cannot be done.
+        let _ = self.finish_pending();
         let mut list = self.networks_alone()?;
         let names: BTreeMap<ContainerId, String> =
             self.db()?.containers()?.into_iter().map(|row| (row.id, row.name)).collect();

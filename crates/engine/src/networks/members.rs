@@ -14,6 +14,7 @@ use docker_types::ContainerSpec;
 use monitor::names::{self, NamesFile};
 use rustix::fs::{FlockOperation, flock};
 
+use super::BRIDGE;
 use crate::Engine;
 use crate::containers::random_bytes;
 use crate::db::Member;
@@ -32,7 +33,7 @@ pub(super) fn has_names(endpoints: &[Endpoint]) -> bool {
 impl Engine {
     /// Called after each change of who is on the networks `networks`, and by what names; the default bridge has no names.
     pub(crate) fn members_changed<'a>(&self, networks: impl IntoIterator<Item = &'a str>) -> Result<()> {
-        let mut networks = networks.into_iter().peekable();
+        let mut networks = networks.into_iter().filter(|name| *name != BRIDGE).peekable();
         if networks.peek().is_none() {
             return Ok(());
         }

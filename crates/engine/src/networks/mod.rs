@@ -8,6 +8,7 @@
 //! being started) has. Rows come first and go last, so that whatever a killed command leaves is found through them.
 
 mod addresses;
+mod connect;
 mod create;
 mod default;
 mod files;
@@ -199,9 +200,7 @@ impl Engine {
         }
         crate::timings::mark("link");
         self.publish(id, prepared)?;
-        self.members_changed(
-            prepared.nets.iter().filter(|net| !net.id.is_empty()).map(|net| net.name.as_str()),
-        )
+        self.members_changed(prepared.nets.iter().map(|net| net.name.as_str()))
     }
 
     /// Takes what [`Engine::setup_network`] made away. The links die with the container's namespace by themselves.
@@ -226,7 +225,7 @@ impl Engine {
         names.extend(endpoints.into_iter().map(|endpoint| endpoint.network));
         names.sort();
         names.dedup();
-        self.members_changed(names.iter().map(String::as_str).filter(|name| *name != BRIDGE))
+        self.members_changed(names.iter().map(String::as_str))
     }
 }
 

@@ -176,7 +176,7 @@ impl Net {
                 network::ensure_bridge(bridge).doing(|| format!("cannot set up the bridge {}", bridge.name))
             }
             Link::Macvlan(shared, _) | Link::Ipvlan(shared, ..) if shared.own => {
-                network::ensure_dummy(&shared.parent, shared.mtu)
+                network::ensure_island(&shared.parent, shared.mtu)
                     .doing(|| format!("cannot set up the link {}", shared.parent))
             }
             _ => Ok(()),

@@ -35,6 +35,12 @@ pub(super) fn primary(spec: &ContainerSpec) -> &str {
     }
 }
 
+/// The place behind all that a container has.
+pub(super) fn place_after(spec: &ContainerSpec) -> i64 {
+    let last = spec.networking_config.endpoints_config.values().map(|wish| wish.position).max();
+    last.unwrap_or(0).saturating_add(1)
+}
+
 /// The endpoint by which packets of a family leave: of those with a gateway the one of the highest priority, then the
 /// first by name, as Docker chooses it.
 pub(crate) fn way_out(endpoints: &[Endpoint], four: bool) -> Option<&Endpoint> {
@@ -101,6 +107,16 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Checks what is wished on one network that people make, or the default bridge.
+    pub(super) fn checked(&self, name: &str, wish: EndpointConfig) -> Result<EndpointConfig> {
+        if name == BRIDGE {
+            check_default(&wish)?;
+        }
+        let net = self.nets([name])?.remove(0);
+        super::addresses::check(&net, &wish)?;
+        Ok(wish)
     }
 
     /// The name of the network that `text` means, one that a container can be on beside others.

@@ -12,6 +12,7 @@ use crate::error::{At as _, Result};
 use crate::files;
 use crate::layers::stack::{is_opaque, is_whiteout, join};
 use crate::layers::{Found, Stack};
+use crate::tree::is_hollow;
 use crate::unpack::Form;
 
 /// How deep folders are looked into; a descriptor is open for each on the way.
@@ -38,11 +39,14 @@ pub struct Change {
 }
 
 impl Snapshot {
-    /// Lists what differs from the layers, sorted by path, as `docker diff` does.
-    pub fn changes(&self) -> Result<Vec<Change>> {
+    /// Lists what differs from the layers, sorted by path, as `docker diff` does. Empty files and folders of the paths
+    /// `hidden` (relative, clean) do not count.
+    pub fn changes(&self, hidden: &[&str]) -> Result<Vec<Change>> {
         let upper = self.upper();
         let root = files::open_dir(&upper).at("open", &upper)?;
-        let mut walk = Walk { stack: self.stack()?, form: self.meta.form, changes: Vec::new() };
+        let hidden = hidden.iter().map(|path| path.as_bytes().to_vec()).collect();
+        let mut walk =
+            Walk { stack: self.stack()?, form: self.meta.form, hidden, passed: 0, changes: Vec::new() };
         walk.folder(root.into(), b"", true, 0).at("compare", &upper)?;
         walk.changes.sort();
         Ok(walk.changes)
@@ -52,6 +56,9 @@ impl Snapshot {
 struct Walk {
     stack: Stack,
     form: Form,
+    hidden: Vec<Vec<u8>>,
+    /// How many hidden paths were passed over.
+    passed: usize,
     changes: Vec<Change>,
 }
 
@@ -101,6 +108,11 @@ impl Walk {
             return Ok(());
         }
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if lower.is_none() && is_hollow(folder, name, path, &self.hidden) {
+            self.passed += 1;
+            return Ok(());
+        }
+        let (before, passed) = (self.changes.len(), self.passed);
         match &lower {
             None => self.add(path, ChangeKind::Added),
             Some(found) if is_folder && is_same_folder(found, stat) => {}
@@ -111,8 +123,14 @@ impl Walk {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(folder, name, flags, Mode::empty())?;
-        let shown = lower.is_some_and(|found| found.kind() == FileType::Directory);
-        self.folder(opened, path, shown, depth + 1)
+        let shown = lower.as_ref().is_some_and(|found| found.kind() == FileType::Directory);
+        self.folder(opened, path, shown, depth + 1)?;
+        let alone = self.changes.len() == before + 1 && self.passed > passed;
+        if alone && lower.is_some_and(|found| differs_in_time_only(&found, stat)) {
+            // Only that something hidden was made in it.
+            self.changes.truncate(before);
+        }
+        Ok(())
     }
 
     /// Lists what an opaque folder hides: all that lower layers have in it and it has not itself.
@@ -124,6 +142,11 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+fn differs_in_time_only(lower: &Found, stat: &Stat) -> bool {
+    let attributes = |s: &Stat| (s.st_mode, s.st_uid, s.st_gid);
+    attributes(&lower.stat) == attributes(stat)
 }
 
 /// A folder is copied up as soon as something in it changes; it counts as changed when its own attributes differ.

@@ -1,6 +1,7 @@
 //! Writable snapshots: an overlay of an image's layers and a folder of their own.
 
 mod changes;
+mod commit;
 mod mount;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::store::Store;
 use crate::unpack::{Form, list_xattrs};
 
 pub use changes::{Change, ChangeKind};
+pub use commit::CommitOptions;
 pub use mount::{IdMap, MountOptions};
 
 /// A writable snapshot on top of layers.

@@ -48,7 +48,7 @@ fn root_changes_are_those_of_docker_diff() {
         write(&root, "var/lib/y", b"other");
     }
     let changes: Vec<String> = snapshot
-        .changes()
+        .changes(&[])
         .unwrap()
         .iter()
         .map(|change| {

@@ -32,6 +32,7 @@ pub use data::copy_data;
 pub use error::TreeError;
 pub use extract::{ExtractOptions, Extracted, extract, plain};
 pub use locate::{Located, destination, locate};
+pub(crate) use pack::is_hollow;
 pub use pack::{PackOptions, Packer};
 
 /// How deep folders are followed: a descriptor is open for each on the way.

@@ -26,7 +26,7 @@ pub struct PackOptions {
     /// Files of `.` are named without a leading `./`, and the folder itself has no member.
     pub bare: bool,
     /// Write a snapshot's folder as a layer: overlayfs's marks become whiteouts, these empty files and folders are left out.
-    pub(crate) layer: Option<Vec<Vec<u8>>>,
+    pub layer: Option<Vec<Vec<u8>>>,
 }
 
 /// Writes trees into one archive.
@@ -143,7 +143,13 @@ impl<W: Write> Packer<W> {
             let below = if bare { name.clone() } else { [path, b"/", &name].concat() };
             match Node::find(entries.fd().on("list", path)?, &name) {
                 Err(Errno::NOENT) => {}
-                found => self.entry(&found.on("look at", &below)?, path, &name, &below, depth)?,
+                found => self.entry(
+                    &found.on("look at", &below)?,
+                    (entries.fd().on("list", path)?, path),
+                    &name,
+                    &below,
+                    depth,
+                )?,
             }
         }
         Ok(())
@@ -152,7 +158,7 @@ impl<W: Write> Packer<W> {
     fn entry(
         &mut self,
         node: &Node,
-        folder: &[u8],
+        (above, folder): (BorrowedFd<'_>, &[u8]),
         name: &[u8],
         path: &[u8],
         depth: usize,
@@ -161,7 +167,7 @@ impl<W: Write> Packer<W> {
             if is_whiteout(&node.stat) {
                 return self.mark(folder, name);
             }
-            if hidden.iter().any(|hidden| hidden == path) && is_empty(node) {
+            if is_hollow(above, name, path, hidden) {
                 return Ok(());
             }
         }
@@ -272,20 +278,28 @@ impl<W: Write> Packer<W> {
     }
 }
 
-/// Whether it is an empty file, or a folder with nothing in it.
-fn is_empty(node: &Node) -> bool {
+/// Whether `name` of `folder` is one of the paths `hidden` and an empty file, or a folder that holds nothing else.
+pub(crate) fn is_hollow(folder: BorrowedFd<'_>, name: &[u8], path: &[u8], hidden: &[Vec<u8>]) -> bool {
+    if !hidden.iter().any(|hidden| hidden == path) {
+        return false;
+    }
+    let Ok(node) = Node::find(folder, name) else { return false };
     match node.kind() {
         FileType::RegularFile => node.stat.st_size == 0,
-        FileType::Directory => node.open().is_ok_and(|folder| is_empty_folder(&folder)),
+        FileType::Directory => {
+            let names = |folder: OwnedFd| -> rustix::io::Result<Vec<Vec<u8>>> {
+                let entries = Dir::new(folder)?;
+                entries.map(|entry| Ok(entry?.file_name().to_bytes().to_vec())).collect()
+            };
+            let Ok(below) = node.open() else { return false };
+            let Ok(opened) = node.open() else { return false };
+            names(opened).is_ok_and(|names| {
+                let mut real = names.iter().filter(|name| !matches!(name.as_slice(), b"." | b".."));
+                real.all(|name| is_hollow(below.as_fd(), name, &[path, b"/", name].concat(), hidden))
+            })
+        }
         _ => false,
     }
-}
-
-/// Whether a folder has nothing in it.
-pub(crate) fn is_empty_folder(folder: &OwnedFd) -> bool {
-    Dir::read_from(folder.as_fd()).is_ok_and(|entries| {
-        entries.flatten().all(|entry| matches!(entry.file_name().to_bytes(), b"." | b".."))
-    })
 }
 
 /// Bytes that a file of `size` takes in an archive.

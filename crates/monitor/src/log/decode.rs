@@ -7,24 +7,29 @@ use serde::Deserialize;
 pub(super) struct Record<'a> {
     pub(super) stderr: bool,
     pub(super) time: &'a str,
+    /// A JSON object, or nothing.
+    pub(super) attrs: &'a str,
 }
 
 /// Decodes `line` (without its newline) and puts its text into `text`; `None` for what is no record.
 pub(super) fn record<'a>(line: &'a [u8], text: &mut Vec<u8>, time: &'a mut String) -> Option<Record<'a>> {
     text.clear();
-    if let Some((stderr, found)) = ours(line, text) {
-        return Some(Record { stderr, time: found });
+    if let Some((stderr, found, attrs)) = ours(line, text) {
+        return Some(Record { stderr, time: found, attrs });
     }
     text.clear();
-    let general: General = serde_json::from_slice(line).ok()?;
+    let general: General<'_> = serde_json::from_slice(line).ok()?;
     text.extend_from_slice(general.log.as_bytes());
     *time = general.time;
-    Some(Record { stderr: general.stream == "stderr", time })
+    let attrs = general.attrs.map_or("", serde_json::value::RawValue::get);
+    Some(Record { stderr: general.stream == "stderr", time, attrs })
 }
 
 /// Any order of fields, any further fields (Docker writes `attrs` when asked to).
 #[derive(Deserialize)]
-struct General {
+struct General<'a> {
+    #[serde(default, borrow)]
+    attrs: Option<&'a serde_json::value::RawValue>,
     #[serde(default)]
     log: String,
     #[serde(default)]
@@ -34,7 +39,7 @@ struct General {
 }
 
 /// Decodes the form that is always written, several times as fast.
-fn ours<'a>(line: &'a [u8], text: &mut Vec<u8>) -> Option<(bool, &'a str)> {
+fn ours<'a>(line: &'a [u8], text: &mut Vec<u8>) -> Option<(bool, &'a str, &'a str)> {
     let rest = unescape(line.strip_prefix(br#"{"log":""#)?, text)?;
     let rest = rest.strip_prefix(br#","stream":"std"#)?;
     let (stderr, rest) = match rest.split_first_chunk::<3>()? {
@@ -42,9 +47,19 @@ fn ours<'a>(line: &'a [u8], text: &mut Vec<u8>) -> Option<(bool, &'a str)> {
         (b"err", rest) => (true, rest),
         _ => return None,
     };
-    let time = rest.strip_prefix(br#"","time":""#)?.strip_suffix(br#""}"#)?;
+    let rest = rest.strip_prefix(b"\"")?.strip_suffix(br#""}"#)?;
+    const TIME: &[u8] = br#","time":""#;
+    let (attrs, time) = match rest.strip_prefix(br#","attrs":"#) {
+        None => (&b""[..], rest.strip_prefix(TIME)?),
+        Some(rest) => {
+            // A moment has no quote, so that the last of these is ours, whatever stands in the attributes.
+            let at = rest.windows(TIME.len()).rposition(|window| window == TIME)?;
+            (&rest[..at], &rest[at + TIME.len()..])
+        }
+    };
     let plain = time.iter().all(|byte| byte.is_ascii() && !matches!(byte, b'"' | b'\\'));
-    Some((stderr, std::str::from_utf8(time).ok().filter(|_| plain)?))
+    let time = std::str::from_utf8(time).ok().filter(|_| plain)?;
+    Some((stderr, time, std::str::from_utf8(attrs).ok()?))
 }
 
 /// Takes the string's text up to its quote and returns what follows the quote.
@@ -111,7 +126,7 @@ mod tests {
             let mut buffer = vec![0; max_encoded(text.len())];
             let mut out = Cursor::new(&mut buffer, 0);
             let stream = if stderr { Stream::Stderr } else { Stream::Stdout };
-            encode::record(&mut out, stream, "T", text.as_bytes(), false);
+            encode::record(&mut out, stream, "", "T", text.as_bytes(), false);
             let used = out.used();
             prop_assert_eq!(decoded(&buffer[..used - 1]), Some((stderr, "T".to_owned(), text.into_bytes())));
         }

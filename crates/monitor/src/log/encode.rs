@@ -30,8 +30,15 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Encodes `text`, with a newline at its end if `ends_line`.
-pub(super) fn record(out: &mut Cursor<'_>, stream: Stream, time: &str, text: &[u8], ends_line: bool) {
+/// Encodes `text`, with a newline at its end if `ends_line`. `attrs` is a JSON object, or nothing.
+pub(super) fn record(
+    out: &mut Cursor<'_>,
+    stream: Stream,
+    attrs: &str,
+    time: &str,
+    text: &[u8],
+    ends_line: bool,
+) {
     out.put(br#"{"log":""#);
     for chunk in text.utf8_chunks() {
         escape(out, chunk.valid().as_bytes());
@@ -43,9 +50,14 @@ pub(super) fn record(out: &mut Cursor<'_>, stream: Stream, time: &str, text: &[u
         out.put(br"\n");
     }
     out.put(match stream {
-        Stream::Stdout => br#"","stream":"stdout","time":""#,
-        Stream::Stderr => br#"","stream":"stderr","time":""#,
+        Stream::Stdout => br#"","stream":"stdout""#,
+        Stream::Stderr => br#"","stream":"stderr""#,
     });
+    if !attrs.is_empty() {
+        out.put(br#","attrs":"#);
+        out.put(attrs.as_bytes());
+    }
+    out.put(br#","time":""#);
     out.put(time.as_bytes());
     out.put(b"\"}\n");
 }
@@ -105,7 +117,7 @@ mod tests {
     fn encoded(text: &[u8], ends_line: bool) -> String {
         let mut buffer = vec![0; max_encoded(text.len())];
         let mut out = Cursor::new(&mut buffer, 0);
-        record(&mut out, Stream::Stderr, "T", text, ends_line);
+        record(&mut out, Stream::Stderr, "", "T", text, ends_line);
         let used = out.used();
         buffer.truncate(used);
         String::from_utf8(buffer).unwrap()

@@ -1,9 +1,12 @@
-//! The files of a log: `path` is written, `path.1` is the one before it, and so on.
+//! The files of a log: `path` is written, `path.1` is the one before it, and so on; `path.1.gz` when it
+//! was compressed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use super::compress;
 
 /// More rotated files than anyone keeps: where looking for them ends.
 const MAX_FILES: u32 = 10_000;
@@ -43,12 +46,30 @@ pub(super) fn open_for_append(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, size))
 }
 
+/// Returns the path of the compressed form of a file.
+pub(super) fn compressed(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".gz");
+    PathBuf::from(name)
+}
+
+/// Holds off others who rename the files of the log, as long as the answer lives.
+pub(super) fn lock(path: &Path) -> io::Result<File> {
+    let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
+    rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(folder)
+}
+
 /// Makes room for a new newest file, keeping `max_files` in all.
 pub(super) fn rotate(path: &Path, max_files: u32) -> io::Result<()> {
+    let _lock = lock(path)?;
     for age in (0..max_files.saturating_sub(1)).rev() {
-        match fs::rename(rotated(path, age), rotated(path, age + 1)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        let (from, to) = (rotated(path, age), rotated(path, age + 1));
+        // Only one form of each is there. The other form of the oldest one is not overwritten by what takes its place.
+        if moved(&from, &to)? {
+            remove(&compressed(&to))?;
+        } else if moved(&compressed(&from), &compressed(&to))? {
+            remove(&to)?;
         }
     }
     if max_files <= 1 {
@@ -57,22 +78,46 @@ pub(super) fn rotate(path: &Path, max_files: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Renames a file; `false` when it is not there.
+fn moved(from: &Path, to: &Path) -> io::Result<bool> {
+    match fs::rename(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// A file of a log that is being read; it stays the same one when it is rotated meanwhile.
 #[derive(Debug)]
 pub(super) struct LogFile {
     pub(super) file: File,
+    /// Of the file as it was written, also when this is its compressed form.
     pub(super) inode: u64,
+    /// Of the file that was found.
+    entry: u64,
 }
 
 impl LogFile {
-    /// Opens one file; `None` when it does not exist.
+    /// A file whose compressed form was found as `entry`.
+    pub(super) fn unpacked(file: File, inode: u64, entry: u64) -> Self {
+        Self { file, inode, entry }
+    }
+
+    /// Opens one file, compressed or not; `None` when it does not exist.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
         match File::open(path) {
             Ok(file) => {
                 let inode = file.metadata()?.ino();
-                Ok(Some(Self { file, inode }))
+                Ok(Some(Self { file, inode, entry: inode }))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => compress::open(&compressed(path)),
             Err(error) => Err(error),
         }
     }
@@ -89,7 +134,7 @@ pub(super) fn open_all(path: &Path) -> io::Result<Vec<LogFile>> {
         match LogFile::open(&rotated(path, age))? {
             Some(file) => {
                 free = 0;
-                if !files.iter().any(|known| known.inode == file.inode) {
+                if !files.iter().any(|known| known.entry == file.entry) {
                     files.push(file);
                 }
             }

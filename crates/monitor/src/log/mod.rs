@@ -3,15 +3,19 @@
 //!
 //! As Docker does it: `<`, `>` and `&` are escaped, invalid UTF-8 becomes U+FFFD byte by byte, a line longer than 16 KiB is
 //! written in parts of which only the last ends with a newline, and so is the rest at the end of the output.
+//! What was asked for of labels and variables stands in `"attrs":{…}` before the time.
 //! Unlike Docker a part never ends within a character, and there is a budget by default: 5 files of 20 MiB.
 
+mod compress;
 mod decode;
 mod encode;
 mod files;
+mod forward;
 mod reader;
 mod writer;
 
 pub use crate::clock::{UnixNanos, parse as parse_time};
+pub use forward::{Forward, SyslogFormat, SyslogTarget};
 pub use reader::{FollowUntil, Line, ReadOptions, read};
 pub(crate) use writer::LogWriter;
 

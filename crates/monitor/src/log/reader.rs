@@ -56,6 +56,8 @@ pub struct Line<'a> {
     pub time: &'a str,
     /// The text, with its newline where it has one.
     pub text: &'a [u8],
+    /// What else was asked to be logged with it, a JSON object; empty for nothing.
+    pub attrs: &'a str,
 }
 
 /// Calls `each` for every line, the oldest first; `Ok(false)` from it ends the reading. Lines that are no records (of a
@@ -240,7 +242,7 @@ impl Sink<'_, '_> {
         if !wanted {
             return Ok(true);
         }
-        (self.each)(Line { stderr: record.stderr, time: record.time, text: &self.text })
+        (self.each)(Line { stderr: record.stderr, time: record.time, text: &self.text, attrs: record.attrs })
     }
 }
 

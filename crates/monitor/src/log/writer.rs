@@ -2,13 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use sys::pages::Pages;
 
 use super::encode::{Cursor, max_encoded, record};
-use super::{Stream, files};
+use super::forward::Forwarder;
+use super::{Stream, compress, files};
 use crate::clock::{Renderer, UnixNanos};
+use crate::launch::LogSpec;
 
 /// The longest text of one record, as Docker's.
 const MAX_TEXT: usize = 16 << 10;
@@ -28,6 +32,12 @@ pub(crate) struct LogWriter {
     used: usize,
     renderer: Renderer,
     partial: [Vec<u8>; 2],
+    compress: bool,
+    /// The process that compresses the file rotated last.
+    compressor: Option<OwnedFd>,
+    /// Written into each record.
+    attrs: String,
+    forwarder: Option<Forwarder>,
 }
 
 impl LogWriter {
@@ -44,7 +54,27 @@ impl LogWriter {
             used: 0,
             renderer: Renderer::default(),
             partial: [Vec::new(), Vec::new()],
+            compress: false,
+            compressor: None,
+            attrs: String::new(),
+            forwarder: None,
         })
+    }
+
+    /// Opens what a launch record asks for: the files, and the way to another log.
+    pub(crate) fn of(spec: &LogSpec) -> io::Result<Option<Self>> {
+        let LogSpec::JsonFile { path, max_size, max_files, compress, attrs, forward } = spec else {
+            return Ok(None);
+        };
+        let mut writer = Self::open(path.clone(), *max_size, *max_files)?;
+        writer.compress = *compress && *max_files > 1;
+        if writer.compress {
+            // What a killed compressor left; that there is none is as it should be.
+            let _ = std::fs::remove_file(compress::part(path));
+        }
+        writer.attrs.clone_from(attrs);
+        writer.forwarder = forward.as_ref().map(Forwarder::open).transpose()?;
+        Ok(Some(writer))
     }
 
     /// Logs what was read from `stream` at `now`. An unfinished line is kept for the next call.
@@ -73,6 +103,9 @@ impl LogWriter {
         self.buffer.release();
         for partial in &mut self.partial {
             partial.shrink_to_fit();
+        }
+        if let Some(forwarder) = &mut self.forwarder {
+            forwarder.flush();
         }
     }
 
@@ -108,12 +141,15 @@ impl LogWriter {
     }
 
     fn record(&mut self, stream: Stream, text: &[u8], ends_line: bool, now: UnixNanos) {
-        if BUFFER - self.used < max_encoded(text.len()) {
+        if let Some(forwarder) = &mut self.forwarder {
+            forwarder.send(stream, text, ends_line, now);
+        }
+        if BUFFER - self.used < max_encoded(text.len()) + self.attrs.len() {
             self.flush();
         }
         let start = self.used;
         let mut out = Cursor::new(&mut self.buffer, start);
-        record(&mut out, stream, self.renderer.render(now), text, ends_line);
+        record(&mut out, stream, &self.attrs, self.renderer.render(now), text, ends_line);
         let end = out.used();
         let after = self.size + end as u64;
         if self.max_size.is_some_and(|max| after > max && self.size + start as u64 > 0) {
@@ -150,6 +186,18 @@ impl LogWriter {
         if let Ok((file, size)) = renewed {
             self.file = file;
             self.size = size;
+            self.compress_rotated();
+        }
+    }
+
+    fn compress_rotated(&mut self) {
+        let at_work = |former: &OwnedFd| {
+            let ended = waitid(WaitId::PidFd(former.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+            matches!(ended, Ok(None))
+        };
+        // Output that comes faster than it is compressed stays as it is.
+        if self.compress && !self.compressor.as_ref().is_some_and(at_work) {
+            self.compressor = compress::spawn(&self.path, self.max_files);
         }
     }
 }
@@ -258,6 +306,41 @@ mod tests {
         log.write(Stream::Stdout, batch.as_bytes(), 0);
         assert!(files::rotated(&path, 2).metadata().unwrap().len() <= 2000);
         assert_eq!(texts(&path).last().unwrap(), "batch 99\n");
+    }
+
+    #[test]
+    fn compressed_files_are_rotated_and_read_like_others() {
+        let folder = Folder::new("compressed");
+        let path = folder.0.join("log");
+        let mut log = LogWriter::open(path.clone(), Some(2000), 4).unwrap();
+        let mut rotations = 0;
+        for number in 0..200 {
+            log.write(Stream::Stdout, format!("line {number}\n").as_bytes(), 0);
+            let plain = files::rotated(&path, 1);
+            if plain.exists() && rotations % 2 == 0 {
+                compress::compress(&path, 4).unwrap();
+                assert!(!plain.exists() && files::compressed(&plain).exists());
+            }
+            rotations += usize::from(plain.exists());
+        }
+        let mut all = Vec::new();
+        let options = super::super::ReadOptions {
+            stdout: true,
+            stderr: true,
+            tail: None,
+            since: None,
+            until: None,
+            follow: None,
+        };
+        super::super::read(&path, &options, &mut |line| {
+            all.push(String::from_utf8(line.text.to_vec()).unwrap());
+            Ok(true)
+        })
+        .unwrap();
+        let first: usize = all[0].trim().strip_prefix("line ").unwrap().parse().unwrap();
+        let wanted: Vec<_> = (first..200).map(|number| format!("line {number}\n")).collect();
+        assert_eq!(all, wanted);
+        assert!(fs::read_dir(&folder.0).unwrap().count() <= 4);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::poller::{Poller, READ, Ready, Target, Token};
 use super::table::Table;
 use crate::creator::Creator;
 use crate::error::{Doing, Error, Result};
-use crate::launch::{Launch, LaunchFds, LogSpec};
+use crate::launch::{Launch, LaunchFds};
 use crate::log::LogWriter;
 use crate::record::{ExecRecord, ExitRecord};
 use crate::transport;
@@ -148,13 +148,7 @@ impl<'c> Monitor<'c> {
         let doing = || "set up the monitor".to_owned();
         let poller = Poller::new().doing(doing)?;
         poller.add(&listener, Token::Listener, READ).doing(doing)?;
-        let log = match &launch.log {
-            LogSpec::None => None,
-            LogSpec::JsonFile { path, max_size, max_files } => {
-                let log = LogWriter::open(path.clone(), *max_size, *max_files);
-                Some(log.doing(|| format!("open the log {path:?}"))?)
-            }
-        };
+        let log = LogWriter::of(&launch.log).doing(|| "initialize logging driver".to_owned())?;
         Ok(Self {
             creator,
             launch,

@@ -233,18 +233,6 @@ pub(crate) fn new_ipvlan(batch: &mut Batch, link: &SharedLink<'_>, mode: u16, fl
     });
 }
 
-/// Adds the making of a link that leads nowhere.
-pub(crate) fn new_dummy(batch: &mut Batch, name: &str, mtu: Option<u32>) {
-    let header = link_header(AF_UNSPEC, 0, UP, UP);
-    batch.message(NEW_LINK, flags::ACK | flags::CREATE | flags::EXCL, &header, |m| {
-        m.text(IFLA_IFNAME, name);
-        put_mtu(m, mtu);
-        m.nest(IFLA_LINKINFO, |m| {
-            m.text(IFLA_INFO_KIND, "dummy");
-        });
-    });
-}
-
 /// Adds: `address` is beyond `link`, at the hardware address `mac`, and nobody need be asked.
 pub(crate) fn new_neighbour(batch: &mut Batch, link: Index, address: IpAddr, mac: [u8; 6]) {
     let mut header = [family(address), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
