@@ -77,7 +77,7 @@ fn two_networks(world: &World, options: &[&str]) {
 
 #[test]
 fn root_networks_are_apart_from_each_other_and_from_the_bridge() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's bridges are not on the host") else { return };
     two_networks(&world, &["--ipv6"]);
     serve(&world, "plain", &[]);
     let six = |name: &str, network: &str| format!("[{}]", address6(&world, name, network));
@@ -116,7 +116,7 @@ fn root_networks_are_apart_from_each_other_and_from_the_bridge() {
 
 #[test]
 fn root_a_container_that_runs_is_put_on_networks_and_taken_off() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's way out is pasta's link") else { return };
     two_networks(&world, &[]);
     let target = address(&world, "b1", "blue");
     assert_eq!(get(&world, "a1", &target), "");
@@ -158,7 +158,7 @@ fn root_a_container_that_runs_is_put_on_networks_and_taken_off() {
 
 #[test]
 fn root_the_way_out_follows_the_priority_and_published_ports_follow_the_way_out() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's way out is pasta's link") else { return };
     for (name, subnet) in [("red", "10.201.1.0/24"), ("blue", "10.201.2.0/24")] {
         world.brig(["network", "create", "--subnet", subnet, name]).ok();
     }
@@ -194,7 +194,7 @@ fn root_the_way_out_follows_the_priority_and_published_ports_follow_the_way_out(
 
 #[test]
 fn root_an_internal_network_has_no_way_out() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's bridges are not on the host") else { return };
     world.sh("ip link add out type bridge && ip addr add 192.0.2.10/24 dev out && ip link set out up").ok();
     world.brig(["network", "create", "--internal", "--ipv6", "inner"]).ok();
     world.brig(["network", "create", "outer"]).ok();
@@ -287,7 +287,7 @@ fn root_addresses_that_are_chosen_are_kept_and_taken_once() {
 
 #[test]
 fn root_subnets_never_overlap_and_requests_are_checked() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's bridges are not on the host") else { return };
     world.sh("ip link add vpn type bridge && ip addr add 10.203.9.1/24 dev vpn && ip link set vpn up").ok();
     world.sh("ip route add 10.204.0.0/16 dev vpn").ok();
     world.brig(["network", "create", "--subnet", "10.205.0.0/16", "one"]).ok();
@@ -353,7 +353,7 @@ fn root_subnets_never_overlap_and_requests_are_checked() {
 
 #[test]
 fn root_containers_without_icc_do_not_meet() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's bridges are not on the host") else { return };
     world
         .brig([
             "network",
@@ -382,7 +382,7 @@ fn root_containers_without_icc_do_not_meet() {
 
 #[test]
 fn root_links_and_options_of_an_attachment() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("a plain user's bridges are not on the host") else { return };
     world.brig(["network", "create", "lan"]).ok();
     serve(&world, "web", &["--network", "lan"]);
     serve(&world, "old", &[]);

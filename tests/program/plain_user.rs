@@ -108,3 +108,53 @@ fn root_and_userns_nothing_of_a_plain_user_outlives_an_emptied_run_root() {
     eventually("no process is left", || world.sh("ps -eo args").stdout.matches("sleep 4711").count() == 0);
     eventually("the monitor is gone", || world.brig_processes().is_empty());
 }
+
+#[test]
+fn root_and_userns_unshare_shows_what_containers_see() {
+    let Some(world) = World::plain_user() else { return };
+    assert_eq!(world.brig(["unshare", "id", "-u"]).ok(), "0");
+    let map = world.brig(["unshare", "cat", "/proc/self/uid_map"]).ok();
+    assert!(map.split_whitespace().take(3).eq(["0", "4242", "1"]), "{map}");
+    // What a container's user wrote is removed so, and the exit code is the command's.
+    world.brig(["run", "--rm", "--network", "none", "-v", "data:/data", "-u", "1000", "tiny", "true"]).ok();
+    world.brig(["unshare", "sh", "-c", "exit 7"]).exits(7);
+    world.brig(["unshare", "no-such-program"]).exits(127);
+    world.brig(["volume", "rm", "data"]).ok();
+    if let Some(root) = World::root_because("it is what root is told") {
+        root.brig(["unshare", "id"]).refuses(125, &["plain user"]);
+    }
+}
+
+/// There is no set-id program, no socket and no file of Brig's that a group could use: membership of none gives anything.
+#[test]
+fn root_nothing_is_open_to_a_group() {
+    let Some(world) = World::root() else { return };
+    world
+        .brig(["run", "-d", "--name", "box", "--network", "none", "-v", "data:/data", "tiny", "sleep", "100"])
+        .ok();
+    let roots = format!("{} {}", world.data_root().display(), world.run_root().display());
+    // What images and containers bring is theirs, behind folders that nobody else may list.
+    let theirs = "\\( -path '*/layers/*' -o -path '*/upper/*' -o -path '*/_data/*' \\) -prune -o";
+    let found = world.sh(&format!("find {roots} {theirs} ! -type l -perm /6022 -print")).ok();
+    assert_eq!(found, "");
+    let program = world.sh(&format!("find {} -perm /6000", world.program().display())).ok();
+    assert_eq!(program, "");
+    world.brig(["rm", "-f", "box"]).ok();
+    world.brig(["volume", "rm", "data"]).ok();
+}
+
+#[test]
+fn root_and_userns_a_session_without_a_runtime_folder_has_a_place_for_running_things() {
+    let Some(world) = World::plain_user() else { return };
+    // Hidden from the machine: the sandbox has its own.
+    world.sh_as_root("mount -t tmpfs none /run").ok();
+    let info =
+        |script: &str| world.sh(&format!("unset BRIG_RUN; {script} {} info", world.program().display()));
+    let run = "/tmp/brig-4242";
+    assert!(info("").ok().contains(&format!("Run Dir: {run}/brig")));
+    assert_eq!(world.sh(&format!("stat -c %a {run}; rm -rf {run}")).ok(), "700");
+    world
+        .sh_as_root("mkdir -p /run/user/4242; chown 4242:4242 /run/user/4242; chmod 700 /run/user/4242")
+        .ok();
+    assert!(info("").ok().contains("Run Dir: /run/user/4242/brig"));
+}

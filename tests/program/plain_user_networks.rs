@@ -85,6 +85,11 @@ fn root_and_userns_networks_that_a_plain_user_cannot_have() {
     world.brig(["network", "create", "--subnet", "10.99.0.0/24", "net"]).ok();
     let beside = ["run", "--rm", "--network", "net", "--network", "bridge", "tiny", "id"];
     world.brig(beside).refuses(125, &["bridge"]);
+    for option in [["--ip", "10.99.0.7"], ["--mac-address", "02:42:00:00:00:01"]] {
+        world
+            .brig(["run", "--rm"].iter().chain(&option).chain(&["tiny", "id"]).copied())
+            .refuses(125, &[option[0]]);
+    }
     let chosen = [
         "run",
         "--rm",
@@ -102,4 +107,24 @@ fn root_and_userns_networks_that_a_plain_user_cannot_have() {
     ];
     assert!(world.brig(chosen).ok().contains("10.99.0.7/24"));
     world.brig(["network", "rm", "net"]).ok();
+}
+
+#[test]
+fn root_and_userns_a_running_container_of_a_plain_user_joins_and_leaves_networks() {
+    let Some(world) = with_uplink() else { return };
+    world.brig(["network", "create", "one"]).ok();
+    world.brig(["network", "create", "two"]).ok();
+    serve(&world, "aa", &["--network", "one", "-p", "127.0.0.1:8080:80"]);
+    serve(&world, "bb", &["--network", "two"]);
+    assert_eq!(get(&world, "bb", &address(&world, "aa", "one")), "");
+    world.brig(["network", "connect", "two", "aa"]).ok();
+    reaches(&world, "bb", &address(&world, "aa", "two"), "aa");
+    world.brig(["network", "disconnect", "one", "aa"]).ok();
+    reaches(&world, "bb", &address(&world, "aa", "two"), "aa");
+    // The way out and the ports are not touched by it.
+    let answers = || world.sh("curl -fsS -m 3 http://127.0.0.1:8080/").stdout.trim() == "aa";
+    eventually("the port answers", answers);
+    world.brig(["exec", "aa", "sh", "-c", "ip route | grep -q '^default.*out0'"]).ok();
+    world.brig(["rm", "-f", "aa", "bb"]).ok();
+    world.brig(["network", "rm", "one", "two"]).ok();
 }

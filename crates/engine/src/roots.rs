@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, IoContext, Result};
@@ -43,7 +43,7 @@ impl Roots {
         });
         let run = run.or_else(|| var("BRIG_RUN")).unwrap_or_else(|| match uid {
             0 => "/run/brig".into(),
-            _ => var("XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/tmp/brig-{uid}").into()).join("brig"),
+            _ => var("XDG_RUNTIME_DIR").unwrap_or_else(|| without_session(uid)).join("brig"),
         });
         let config = config.or_else(|| var("BRIG_CONFIG")).unwrap_or_else(|| match uid {
             0 => "/etc/brig/brig.toml".into(),
@@ -108,6 +108,13 @@ impl Roots {
             _ => Err(Error::Format { path: file, found: text.trim().to_owned(), known: FORMAT }),
         }
     }
+}
+
+/// The place for running things of a user whose session has none (`su`, `cron`): the one that a login would have, else one in /tmp.
+fn without_session(uid: u32) -> PathBuf {
+    let usual = PathBuf::from(format!("/run/user/{uid}"));
+    let is_theirs = fs::symlink_metadata(&usual).is_ok_and(|meta| meta.is_dir() && meta.uid() == uid);
+    if is_theirs { usual } else { format!("/tmp/brig-{uid}").into() }
 }
 
 fn absolute(path: PathBuf) -> PathBuf {

@@ -58,6 +58,7 @@ mod system_prune;
 mod tag;
 mod top;
 mod unpause;
+mod unshare;
 pub(crate) mod version;
 mod volume_create;
 mod volume_inspect;
@@ -269,6 +270,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
     tag::ENTRY,
     top::ENTRY,
     unpause::ENTRY,
+    unshare::ENTRY,
     version::ENTRY,
     volume_create::ENTRY,
     volume_inspect::ENTRY,

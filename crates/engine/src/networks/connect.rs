@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::net::{Link, Net, host_ifname};
 use super::places::{NOWHERE, place_after, places, primary, published_on, way_out};
-use super::{Mode, attach, ports};
+use super::{Mode, attach, ports, usernet};
 use crate::Engine;
 use crate::containers::Truth;
 use crate::db::ContainerRow;
@@ -31,7 +31,11 @@ const HOSTS_LIMIT: u64 = 1 << 20;
 impl Engine {
     /// Puts a container on a network, now if it runs, and at each start from now on.
     pub fn connect_network(&self, network: &str, container: &str, mut wish: EndpointConfig) -> Result<()> {
-        check_user()?;
+        if usernet::is_elsewhere() {
+            let namespace = self.user_network()?;
+            return self
+                .in_user_network(&namespace, |engine| engine.connect_network(network, container, wish));
+        }
         let name = self.connectable(network)?;
         let _lock = self.lock(&self.row(container)?.id)?;
         let row = self.row(container)?;
@@ -74,7 +78,11 @@ impl Engine {
     /// Takes a container off a network, now if it runs, and at each start from now on. With `force` it is no error that
     /// the container is gone.
     pub fn disconnect_network(&self, network: &str, container: &str, force: bool) -> Result<()> {
-        check_user()?;
+        if usernet::is_elsewhere() {
+            let namespace = self.user_network()?;
+            return self
+                .in_user_network(&namespace, |engine| engine.disconnect_network(network, container, force));
+        }
         let name = self.connectable(network)?;
         let lock = self.row(container).and_then(|row| self.lock(&row.id));
         let _lock = match lock {
@@ -129,6 +137,9 @@ impl Engine {
         if pending.is_empty() {
             return Ok(());
         }
+        if usernet::is_elsewhere() {
+            return self.in_user_network_if_there(|engine| engine.finish_pending_of(row));
+        }
         let Some(netns) = self.living_netns(row)? else { return Ok(()) };
         pending.iter().try_for_each(|endpoint| self.leave(row, endpoint, &netns))
     }
@@ -182,6 +193,10 @@ impl Engine {
 
     /// Leads the published ports of a container that runs to where they belong after a change of its networks.
     fn move_ports(&self, row: &ContainerRow, before: &[Endpoint], after: &[Endpoint]) -> Result<()> {
+        if rootless::is_rootless() {
+            // They are pasta's, whatever networks there are.
+            return Ok(());
+        }
         let (old, new) = (published_on(before), published_on(after));
         if old.map(|endpoint| &endpoint.network) == new.map(|endpoint| &endpoint.network) {
             return Ok(());
@@ -257,16 +272,6 @@ impl Engine {
     }
 }
 
-fn check_user() -> Result<()> {
-    match rootless::is_rootless() {
-        true => Err(Error::Unsupported(
-            "cannot change the networks of a container: a plain user's containers have a network of their own each"
-                .to_owned(),
-        )),
-        false => Ok(()),
-    }
-}
-
 /// Refuses the modes that are nothing to be put on or taken off.
 fn check_mode(spec: &ContainerSpec) -> Result<()> {
     let text = match Mode::parse(&spec.host_config.network_mode)? {
@@ -308,7 +313,8 @@ fn set_way_out(netns: &OwnedFd, endpoints: &[Endpoint]) -> Result<()> {
     let four = way_out(endpoints, true).and_then(|way| Some((way.link_name(), IpAddr::V4(way.gateway4?))));
     let six = way_out(endpoints, false).and_then(|way| Some((way.link_name(), IpAddr::V6(way.gateway6?))));
     let routes: Vec<_> = four.into_iter().chain(six).collect();
-    if routes.is_empty() {
+    // A plain user's networks lead nowhere: the way out is pasta's.
+    if routes.is_empty() || rootless::is_rootless() {
         return Ok(());
     }
     network::set_default_routes(netns.as_fd(), &routes)

@@ -6,7 +6,6 @@ use super::{BRIDGE, Mode};
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::model::Endpoint;
-use crate::rootless;
 
 /// The entry of a container that was taken off its last network.
 pub(super) const NOWHERE: &str = "none";
@@ -72,8 +71,11 @@ impl Engine {
         }
         let primary = primary(spec).to_owned();
         let wishes = &spec.networking_config.endpoints_config;
+        if mode == Mode::Pasta {
+            return check_own(wishes.iter().map(|(name, wish)| (name.as_str(), wish)));
+        }
         if mode != Mode::Networks {
-            let other = wishes.keys().find(|name| **name != primary && !rootless::is_rootless());
+            let other = wishes.keys().find(|name| **name != primary);
             return match other {
                 Some(_) => Err(Error::Invalid(
                     "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
@@ -133,6 +135,30 @@ impl Engine {
 }
 
 /// The default bridge has no names, as in Docker.
+/// Refuses what a plain user's default network, one of each container's own, cannot have.
+fn check_own<'a>(mut wishes: impl Iterator<Item = (&'a str, &'a EndpointConfig)>) -> Result<()> {
+    wishes.try_for_each(|(name, wish)| {
+        if name != BRIDGE {
+            return Err(Error::Unsupported(format!(
+                "cannot use network {name} beside {BRIDGE}: that is a network of each container's own for a plain user"
+            )));
+        }
+        check_default(wish)?;
+        let ipam = wish.ipam_config.clone().unwrap_or_default();
+        let asked = [
+            ("--ip", !ipam.ipv4_address.is_empty()),
+            ("--ip6", !ipam.ipv6_address.is_empty()),
+            ("--mac-address", !wish.mac_address.is_empty()),
+        ];
+        match asked.iter().find(|(_, asked)| *asked) {
+            Some((option, _)) => Err(Error::Unsupported(format!(
+                "cannot use {option}: on a plain user's default network a container has the host's addresses; make a network with `brig network create`"
+            ))),
+            None => Ok(()),
+        }
+    })
+}
+
 fn check_default(wish: &EndpointConfig) -> Result<()> {
     match wish.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) {
         true => Err(Error::Invalid(

@@ -124,6 +124,33 @@ pub fn enter(roots: &Roots) -> Result<Option<String>> {
     Ok(warning)
 }
 
+/// Refuses `unshare` to root, who is in no user namespace of Brig's.
+pub fn check_unshare() -> Result<()> {
+    match rustix::process::geteuid().is_root() {
+        true => Err(Error::Invalid(
+            "please use unshare as a plain user: root's containers live in the machine's user namespace"
+                .to_owned(),
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Becomes the program `argv`, the user's shell when it is empty.
+pub fn execute(argv: &[String]) -> Result<std::convert::Infallible> {
+    use std::os::unix::process::CommandExt as _;
+    let shell = std::env::var("SHELL").ok().filter(|shell| shell.starts_with('/'));
+    let shell = [shell.unwrap_or_else(|| "/bin/sh".to_owned())];
+    let argv = if argv.is_empty() { &shell } else { argv };
+    let error = std::process::Command::new(&argv[0]).args(&argv[1..]).exec();
+    let (kind, text) = match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            (base::ErrorKind::CommandNotFound, "executable file not found in $PATH")
+        }
+        _ => (base::ErrorKind::CommandNotExecutable, "it cannot be executed"),
+    };
+    Err(Error::Part { doing: format!("cannot run {:?}: {text}", argv[0]), kind, source: Box::new(error) })
+}
+
 /// Makes the run root's parent where it is a folder of ours below /tmp: somebody else may have made it before us.
 fn make_run_root(run: &Path, uid: u32) -> Result<()> {
     if let Some(parent) = run.parent().filter(|parent| parent.starts_with("/tmp") && !parent.exists()) {

@@ -25,7 +25,7 @@ pub struct Limits {
 impl Engine {
     /// Looks which limits can be set; none without control groups.
     pub(super) fn limits(&self) -> Limits {
-        if self.config().runtime.cgroups == CgroupSetting::Disabled {
+        if self.cgroups() == CgroupSetting::Disabled {
             return Limits::default();
         }
         probe(Path::new("/sys/fs/cgroup"))
