@@ -35,6 +35,7 @@ mod restart;
 mod run;
 mod stats;
 mod terminal;
+mod update;
 mod userns;
 
 /// A program for a container that goes on until it is told to end, and then ends at once.

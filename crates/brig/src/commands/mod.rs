@@ -148,7 +148,7 @@ pub(crate) struct Group {
 
 /// The groups.
 pub(crate) const GROUPS: &[Group] = &[
-    Group { name: "container", about: "Manage containers", missing: &["update"] },
+    Group { name: "container", about: "Manage containers", missing: &[] },
     Group { name: "image", about: "Manage images", missing: &["build", "push"] },
     Group { name: "network", about: "Manage networks", missing: &[] },
     Group { name: "system", about: "Manage Brig", missing: &["dial-stdio"] },
@@ -174,7 +174,6 @@ pub(crate) const MISSING: &[&str] = &[
     "stack",
     "swarm",
     "trust",
-    "update",
 ];
 
 /// The sections of `brig --help`.
@@ -210,6 +209,7 @@ pub(crate) const SECTIONS: &[(&str, &[&str])] = &[
             "tag",
             "top",
             "unpause",
+            "update",
             "wait",
         ],
     ),

@@ -13,13 +13,17 @@ use crate::ui::Ui;
 
 pub(crate) const ENTRY: Entry = Entry {
     paths: &[&["wait"], &["container", "wait"]],
-    usage: "CONTAINER [CONTAINER...]",
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
     about: "Wait until containers have ended and print their exit codes",
+    details: "One that was waited for until it runs, or is well or ill, has no exit code: -1 is printed for it.",
     ..Entry::of::<Args>()
 };
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
+    /// What to wait for (not-running|next-exit|removed|running|healthy|unhealthy) (default "not-running")
+    #[arg(long, value_name = "string", value_parser = str::parse::<WaitCondition>)]
+    condition: Option<WaitCondition>,
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 }
@@ -27,8 +31,7 @@ pub(crate) struct Args {
 impl Run for Args {
     fn run(self, ui: &Ui, context: &Context) -> Result<ExitCode> {
         let engine = context.engine()?;
-        each_printing(ui, &self.containers, |name| {
-            Ok(Some(engine.wait(name, WaitCondition::NotRunning)?.to_string()))
-        })
+        let condition = self.condition.unwrap_or_default();
+        each_printing(ui, &self.containers, |name| Ok(Some(engine.wait(name, condition)?.to_string())))
     }
 }

@@ -368,7 +368,7 @@ fn device_rule(text: &str) -> Result<String, device::DeviceError> {
     device::parse_rule(text).map(|_| text.to_owned())
 }
 
-fn memory_swap(text: &str) -> Result<i64, size::SizeError> {
+pub(crate) fn memory_swap(text: &str) -> Result<i64, size::SizeError> {
     if text == "-1" { Ok(-1) } else { size::parse_binary(text) }
 }
 
@@ -381,7 +381,7 @@ pub(crate) fn go_int32(text: &str) -> Result<i32, String> {
     text.parse().map_err(|error| go_number_error("ParseInt", text, &error))
 }
 
-fn go_uint16(text: &str) -> Result<u16, String> {
+pub(crate) fn go_uint16(text: &str) -> Result<u16, String> {
     text.parse().map_err(|error| go_number_error("ParseUint", text, &error))
 }
 

@@ -28,9 +28,11 @@ const STABLE_RUN: Duration = Duration::from_secs(10);
 impl Engine {
     /// Does the clean-up of an attached run whose session has ended: see [`super::Started::owns_cleanup`].
     pub fn finish(&self, id: &ContainerId, session: Session) -> Result<()> {
-        self.cleanup(id.as_str(), false)?;
-        // The monitor may be gone already; all that it waited for is done.
-        let _ = session.cleaned();
+        if self.cleanup(id.as_str(), false)?.is_none() {
+            // The monitor may be gone already; all that it waited for is done.
+            let _ = session.cleaned();
+        }
+        // A policy that it got while it ran wants it started again: left without an answer the monitor sees to that.
         Ok(())
     }
 
@@ -53,6 +55,10 @@ impl Engine {
                 self.start_locked(&row, None)?;
             }
             return Ok(None);
+        }
+        if row.status == Status::Restarting {
+            // Whoever cleaned up before was killed, or left the wait to the monitor.
+            return Ok(Some(Duration::from_millis(row.restart_wait.into())));
         }
         if row.status != Status::Running || matches!(self.truth(&row.id), Truth::Alive(_)) {
             return Ok(None);

@@ -50,7 +50,9 @@ impl Engine {
     /// How well a container is; none when nobody probes it or it was never started.
     pub(super) fn health_of(&self, row: &ContainerRow, alive: bool) -> Option<HealthReport> {
         let config = &row.spec.config;
-        probe(config.healthcheck.as_ref()?, config)?;
+        if !is_checked(config) {
+            return None;
+        }
         let mut report = HealthReport::load(&self.roots().container_run(row.id.as_str()))?;
         if !alive {
             // Whoever does not run is not well, as in Docker.
@@ -77,6 +79,11 @@ impl Engine {
     }
 }
 
+/// Says whether a container's health is checked.
+pub(super) fn is_checked(config: &ContainerConfig) -> bool {
+    config.healthcheck.as_ref().is_some_and(|check| probe(check, config).is_some())
+}
+
 /// The program and arguments of a probe; none when the check is off.
 fn probe(check: &Healthcheck, config: &ContainerConfig) -> Option<Vec<String>> {
     let (kind, rest) = check.test.split_first()?;
@@ -100,8 +107,7 @@ pub(super) fn check(config: &ContainerConfig) -> Result<()> {
             "invalid on-failure action for health check: {action:?}: must be one of \"none\", \"restart\", \"stop\" or \"kill\""
         )));
     }
-    let probed = config.healthcheck.as_ref().is_some_and(|check| probe(check, config).is_some());
-    if !probed && !matches!(action, "" | "none") {
+    if !is_checked(config) && !matches!(action, "" | "none") {
         return Err(Error::Invalid(format!(
             "cannot set on-failure action to {action} without a health check"
         )));

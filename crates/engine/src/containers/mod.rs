@@ -36,9 +36,11 @@ mod stats;
 mod stop;
 mod top;
 mod truth;
+mod update;
 mod user;
 mod userns;
 mod view;
+mod wait;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -60,11 +62,12 @@ pub(crate) use remove::remove_folder;
 pub use remove::{Pruned, RemoveOptions};
 pub use start::Started;
 pub use stats::Sampler;
-pub use stop::WaitCondition;
 pub use top::Top;
 pub(crate) use truth::Truth;
+pub use update::Changes;
 pub(crate) use userns::UserNamespace;
 pub(crate) use view::View;
+pub use wait::WaitCondition;
 
 use crate::Engine;
 use crate::db::ContainerRow;

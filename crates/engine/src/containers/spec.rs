@@ -1,7 +1,7 @@
 //! `config.json` of a container: the completed request, what was resolved for this start, and the defaults become one
 //! document of the OCI runtime specification. A pure function; it can be printed and compared without a kernel.
 
-use docker_types::container::HostConfig;
+use docker_types::container::{HostConfig, Resources};
 use docker_types::security::{self, SecurityOption};
 use docker_types::{ContainerSpec, device};
 use serde_json::{Value, json};
@@ -394,18 +394,12 @@ fn resources(input: &Resolved<'_>) -> Result<Value> {
     };
     set("memory", "limit", r.memory);
     set("memory", "reservation", r.memory_reservation);
-    // As Docker: without a word on swap, as much again as memory.
-    let swap = if r.memory_swap == 0 && r.memory > 0 { r.memory.saturating_mul(2) } else { r.memory_swap };
-    set("memory", "swap", swap);
+    set("memory", "swap", swap(r));
     set("cpu", "shares", r.cpu_shares);
-    set("cpu", "period", r.cpu_period);
-    set("cpu", "quota", r.cpu_quota);
+    set("cpu", "period", cpu_period(r));
+    set("cpu", "quota", cpu_quota(r));
     set("cpu", "realtimePeriod", r.cpu_realtime_period);
     set("cpu", "realtimeRuntime", r.cpu_realtime_runtime);
-    if r.nano_cpus > 0 {
-        set("cpu", "period", 100_000);
-        set("cpu", "quota", r.nano_cpus / 10_000);
-    }
     set("blockIO", "weight", i64::from(r.blkio_weight));
     if let Some(limit) = r.pids_limit.filter(|limit| *limit > 0) {
         set("pids", "limit", limit);
@@ -434,6 +428,22 @@ fn resources(input: &Resolved<'_>) -> Result<Value> {
         }
     }
     Ok(value)
+}
+
+/// Memory and swap together. As Docker: without a word on swap, as much again as memory.
+pub(super) fn swap(limits: &Resources) -> i64 {
+    let implied = limits.memory_swap == 0 && limits.memory > 0;
+    if implied { limits.memory.saturating_mul(2) } else { limits.memory_swap }
+}
+
+/// The CPU period in microseconds; 0 means the kernel's.
+pub(super) fn cpu_period(limits: &Resources) -> i64 {
+    if limits.nano_cpus > 0 { 100_000 } else { limits.cpu_period }
+}
+
+/// CPU time in each period in microseconds; 0 means unlimited.
+pub(super) fn cpu_quota(limits: &Resources) -> i64 {
+    if limits.nano_cpus > 0 { limits.nano_cpus / 10_000 } else { limits.cpu_quota }
 }
 
 fn block((major, minor): DeviceNumber, key: &str, number: u64) -> Value {

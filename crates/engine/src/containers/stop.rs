@@ -1,4 +1,4 @@
-//! `stop`, `kill`, `restart`, `pause`, `unpause`, `wait`, `rename`.
+//! `stop`, `kill`, `restart`, `pause`, `unpause`, `rename`.
 
 use std::time::{Duration, Instant};
 
@@ -18,21 +18,6 @@ const SIGTERM: i32 = 15;
 pub(super) const SIGKILL: i32 = 9;
 /// How long a killed container may take to end; longer means that the kernel holds it (a process in state D).
 pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
-/// How often a container without a living monitor is looked at.
-const POLL: Duration = Duration::from_millis(20);
-
-/// What `wait` waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WaitCondition {
-    /// That it does not run.
-    #[default]
-    NotRunning,
-    /// That it ends the next time.
-    NextExit,
-    /// That it is removed.
-    Removed,
-}
-
 impl Engine {
     /// Stops a container: its stop signal (or `signal`), and SIGKILL after `timeout` seconds (−1 waits for ever).
     /// Stopping one that does not run does nothing.
@@ -222,43 +207,6 @@ impl Engine {
         };
         thawed.doing(|| format!("cannot unpause container {}", row.name))?;
         self.db()?.set_paused(&row.id, false)
-    }
-
-    /// Waits for the end of a container and returns its exit code.
-    pub fn wait(&self, name: &str, condition: WaitCondition) -> Result<i32> {
-        let row = self.row(name)?;
-        let mut state = self.state_of(&row);
-        if condition == WaitCondition::NextExit {
-            while !state.status.is_alive() {
-                std::thread::sleep(POLL);
-                state = self.state_of(&self.row(row.id.as_str())?);
-            }
-        }
-        let mut code = state.exit_code;
-        if state.status.is_alive() {
-            code = self.wait_exit(&row)?.exit_code;
-        }
-        if condition == WaitCondition::Removed {
-            while self.row(row.id.as_str()).is_ok() {
-                std::thread::sleep(POLL);
-            }
-        }
-        Ok(code)
-    }
-
-    fn wait_exit(&self, row: &ContainerRow) -> Result<ExitRecord> {
-        let doing = || format!("cannot wait for container {}", row.name);
-        loop {
-            let mut client = self.client(row)?;
-            client.watch(Claim::No).doing(doing)?;
-            match client.wait(None) {
-                Ok(Some(exit)) => return Ok(exit),
-                Ok(None) => {}
-                // The monitor was killed; the next turn has another one take over.
-                Err(_) if self.state_of(row).status.is_alive() => {}
-                Err(error) => return Err(error).doing(doing),
-            }
-        }
     }
 
     /// Gives a container another name.

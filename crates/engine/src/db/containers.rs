@@ -227,6 +227,14 @@ impl Database {
         })
     }
 
+    /// Records another request in the place of the one that the container was made by.
+    pub(crate) fn set_spec(&self, id: &ContainerId, spec: &ContainerSpec) -> Result<()> {
+        self.write("record an update", |tx| {
+            tx.execute("UPDATE containers SET spec = ?2 WHERE id = ?1", (id.as_str(), text(spec)?))?;
+            Ok(())
+        })
+    }
+
     pub(crate) fn set_paused(&self, id: &ContainerId, paused: bool) -> Result<()> {
         self.write("record a pause", |tx| {
             tx.execute("UPDATE containers SET paused = ?2 WHERE id = ?1", (id.as_str(), paused))?;
