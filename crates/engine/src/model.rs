@@ -164,6 +164,20 @@ pub struct MountPoint {
     /// Folder inside the volume.
     #[serde(default)]
     pub subpath: String,
+    /// What is mounted where the volume is, if it is no plain folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<Filesystem>,
+}
+
+/// What a volume's options name: a file system, or a folder of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filesystem {
+    /// `tmpfs`, `nfs`, …; `none` for a folder.
+    pub kind: String,
+    /// What is mounted.
+    pub device: String,
+    /// Options of the mount.
+    pub options: Vec<String>,
 }
 
 /// What a mount is.

@@ -60,10 +60,14 @@ mod top;
 mod unpause;
 mod unshare;
 pub(crate) mod version;
+mod volume_clone;
 mod volume_create;
+mod volume_export;
+mod volume_import;
 mod volume_inspect;
 mod volume_ls;
 mod volume_prune;
+mod volume_rename;
 mod volume_rm;
 mod wait;
 
@@ -272,10 +276,14 @@ pub(crate) static ENTRIES: &[Entry] = &[
     unpause::ENTRY,
     unshare::ENTRY,
     version::ENTRY,
+    volume_clone::ENTRY,
     volume_create::ENTRY,
+    volume_export::ENTRY,
+    volume_import::ENTRY,
     volume_inspect::ENTRY,
     volume_ls::ENTRY,
     volume_prune::ENTRY,
+    volume_rename::ENTRY,
     volume_rm::ENTRY,
     wait::ENTRY,
 ];

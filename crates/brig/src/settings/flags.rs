@@ -13,7 +13,7 @@ use engine::containers::PullPolicy;
 use super::others::OtherFlags;
 
 /// Flags that are known and refused.
-pub(crate) const REFUSED: &[&str] = &["volume-driver"];
+pub(crate) const REFUSED: &[&str] = &[];
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = None)]
@@ -285,6 +285,9 @@ pub(crate) struct ContainerFlags {
     /// Mount a path of the host or a volume ([source:]target[:options])
     #[arg(short, long, value_name = "list")]
     pub(crate) volume: Vec<String>,
+    /// What keeps the volumes that are made (local)
+    #[arg(long, value_name = "string", value_parser = local_driver)]
+    pub(crate) volume_driver: Option<String>,
     /// Mount the volumes of another container (NAME[:ro])
     #[arg(long, value_name = "list")]
     pub(crate) volumes_from: Vec<String>,
@@ -392,4 +395,12 @@ fn go_number_error(function: &str, text: &str, error: &std::num::ParseIntError) 
         _ => "invalid syntax",
     };
     format!("strconv.{function}: parsing {text:?}: {why}")
+}
+
+/// There is one driver of volumes.
+fn local_driver(text: &str) -> Result<String, String> {
+    match text {
+        "" | "local" => Ok(text.to_owned()),
+        other => Err(format!("volume driver {other:?} is not supported: only \"local\" is")),
+    }
 }

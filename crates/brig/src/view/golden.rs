@@ -121,6 +121,7 @@ fn mount(kind: MountKind, volume: Option<&str>, target: &str) -> MountPoint {
         options: Vec::new(),
         fill: false,
         subpath: String::new(),
+        filesystem: None,
     }
 }
 

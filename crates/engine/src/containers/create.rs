@@ -16,7 +16,6 @@ use crate::events;
 use crate::images::{PullOptions, PullProgress};
 use crate::model::{MountKind, MountPoint, Status};
 use crate::rootless;
-use crate::volumes::check_volume;
 
 /// How often a generated name that is taken is replaced by another.
 const NAME_TRIES: u8 = 20;
@@ -72,12 +71,12 @@ impl Engine {
             .map_err(|error| Error::Invalid(error.to_string()))?;
         let id = ContainerId::from_random(random_bytes()?);
         let inherited = self.inherited_mounts(&spec)?;
-        let plan = mounts::plan(&spec, inherited, random_volume_name)?;
+        let mut plan = mounts::plan(&spec, inherited, random_volume_name)?;
         for source in &plan.make_sources {
             ensure_source(Path::new(source))?;
         }
         check_sources(&plan.points)?;
-        let volumes = volume_rows(&plan)?;
+        let volumes = self.volume_rows(&mut plan)?;
         let mut warnings = warnings(&spec);
         warnings.extend(self.limit_warnings(&spec));
         let given = spec.name.take();
@@ -198,20 +197,30 @@ impl Engine {
         }
         Ok(list)
     }
-}
 
-/// The volumes that a container uses, as they are recorded where they are not yet.
-fn volume_rows(plan: &mounts::MountPlan) -> Result<Vec<VolumeRow>> {
-    let mut rows = Vec::new();
-    for point in plan.points.iter().filter(|point| point.kind == MountKind::Volume) {
-        let Some(name) = &point.volume else { continue };
-        let (labels, options) = plan.volume_options.get(name).cloned().unwrap_or_default();
-        let (name, created, anonymous) = (name.clone(), Timestamp::now(), point.anonymous);
-        let row = VolumeRow { name, labels, options, created, anonymous };
-        check_volume(&row)?;
-        rows.push(row);
+    /// The volumes that a container uses, as they are recorded where they are not yet; what is mounted where they are, if they
+    /// are no plain folders, is noted in the plan.
+    fn volume_rows(&self, plan: &mut mounts::MountPlan) -> Result<Vec<VolumeRow>> {
+        let mut rows = Vec::new();
+        for point in plan.points.iter_mut().filter(|point| point.kind == MountKind::Volume) {
+            let Some(name) = &point.volume else { continue };
+            let (labels, options) = plan.volume_options.get(name).cloned().unwrap_or_default();
+            let (name, created, anonymous) = (name.clone(), Timestamp::now(), point.anonymous);
+            let row = VolumeRow { name, labels, options, created, anonymous };
+            point.filesystem = self.volume_filesystem(&row)?;
+            if point.filesystem.is_some() {
+                point.fill = false;
+                if !point.subpath.is_empty() {
+                    return Err(Error::Unsupported(format!(
+                        "volume-subpath of volume {} is not supported: its options mount something there",
+                        row.name
+                    )));
+                }
+            }
+            rows.push(row);
+        }
+        Ok(rows)
     }
-    Ok(rows)
 }
 
 /// Returns 32 bytes of the kernel's randomness.

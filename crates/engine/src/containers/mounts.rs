@@ -99,6 +99,7 @@ fn anonymous_volume(target: String, name: String) -> MountPoint {
         options: Vec::new(),
         fill: true,
         subpath: String::new(),
+        filesystem: None,
     }
 }
 

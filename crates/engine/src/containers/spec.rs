@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::devices;
 use super::user::Identity;
 use crate::error::{Error, Result};
-use crate::model::{MountKind, MountPoint};
+use crate::model::{Filesystem, MountKind, MountPoint};
 
 /// Size of `/dev/shm` when nobody says, in bytes, as in Docker.
 const SHM_SIZE: i64 = 64 << 20;
@@ -294,6 +294,9 @@ fn user_mount(point: &MountPoint, shifted: bool) -> Value {
         }
         return json!({ "destination": point.target, "type": "tmpfs", "source": "tmpfs", "options": options });
     }
+    if let Some(filesystem) = &point.filesystem {
+        return filesystem_mount(point, filesystem);
+    }
     let mut options = vec![if option("bind") { "bind" } else { "rbind" }];
     if !point.writable {
         // Read-only covers the mounts below too, where the kernel can (5.12).
@@ -306,6 +309,16 @@ fn user_mount(point: &MountPoint, shifted: bool) -> Value {
         options.push("idmap");
     }
     json!({ "destination": point.target, "type": "bind", "source": point.source, "options": options })
+}
+
+/// A volume whose options name a file system or a folder of the host.
+fn filesystem_mount(point: &MountPoint, filesystem: &Filesystem) -> Value {
+    let mut options = filesystem.options.clone();
+    if !point.writable && !options.iter().any(|option| option == "ro") {
+        options.push("ro".to_owned());
+    }
+    let kind = if filesystem.is_bind() { "bind" } else { &filesystem.kind };
+    json!({ "destination": point.target, "type": kind, "source": filesystem.device, "options": options })
 }
 
 fn linux(input: &Resolved<'_>, security: &Security) -> Result<Value> {

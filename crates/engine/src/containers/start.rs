@@ -28,6 +28,7 @@ use crate::events;
 use crate::model::{MountPoint, Status};
 use crate::networks::{Mode, Prepared};
 use crate::rootless;
+use crate::volumes::options;
 
 /// A container that was started.
 #[derive(Debug)]
@@ -110,6 +111,9 @@ impl Engine {
         row.volumes().try_for_each(|name| self.make_volume_folders(name))?;
         let mut mounts: Vec<MountPoint> =
             row.mounts.iter().cloned().map(|point| self.with_source(point)).collect();
+        for filesystem in mounts.iter_mut().filter_map(|point| point.filesystem.as_mut()) {
+            *filesystem = options::resolve(filesystem)?;
+        }
         self.fill_volumes(row, &mounts, root, users.as_ref())?;
         // Held until the container is created: the sources of subpaths are named by these descriptors.
         let _subpaths = self.open_subpaths(&mut mounts)?;

@@ -25,6 +25,7 @@ use crate::Engine;
 use crate::db::ContainerRow;
 use crate::error::{Error, Result};
 use crate::model::{MountKind, MountPoint, Status};
+use crate::volumes::options;
 
 /// Mode of folders and files that become mount points.
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -42,9 +43,17 @@ pub(crate) struct View {
 
 /// One mount of the view of a stopped container.
 struct Part {
-    source: PathBuf,
+    source: Source,
     target: String,
     writable: bool,
+}
+
+/// What is mounted.
+enum Source {
+    /// A file or folder of the host.
+    Path(PathBuf),
+    /// A file system that is mounted nowhere yet.
+    Tree(OwnedFd),
 }
 
 impl View {
@@ -107,21 +116,26 @@ impl Engine {
         let folder = self.container_path(&row.id);
         let own =
             [("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts")];
-        let own = own.iter().map(|(name, target)| Part {
-            source: folder.join(name),
-            target: (*target).to_owned(),
-            writable: true,
-        });
-        let mounted = points.iter().filter(|point| point.kind != MountKind::Tmpfs).map(|point| Part {
-            source: PathBuf::from(&point.source),
-            target: point.target.clone(),
-            writable: point.writable,
-        });
-        let covered = |part: &Part| points.iter().any(|point| point.target == part.target);
-        let mut parts: Vec<Part> = own.filter(|part| part.source.exists() && !covered(part)).collect();
-        parts.extend(mounted);
+        let covered = |target: &str| points.iter().any(|point| point.target == target);
+        let mut parts = Vec::new();
+        for (name, target) in own.into_iter().filter(|(_, target)| !covered(target)) {
+            let source = Source::Path(folder.join(name));
+            parts.push(Part { source, target: target.to_owned(), writable: true });
+        }
+        for point in &points {
+            let source = match (point.kind, &point.filesystem) {
+                (MountKind::Tmpfs, _) => continue,
+                (_, Some(filesystem)) if filesystem.kind == "tmpfs" => continue,
+                (_, Some(filesystem)) if !filesystem.is_bind() => {
+                    Source::Tree(options::resolve(filesystem)?.mount()?)
+                }
+                (_, Some(bind)) => Source::Path(PathBuf::from(&bind.device)),
+                (_, None) => Source::Path(PathBuf::from(&point.source)),
+            };
+            parts.push(Part { source, target: point.target.clone(), writable: point.writable });
+        }
         let readonly = row.spec.host_config.readonly_rootfs;
-        let (root, namespace) = assemble(&rootfs, &folder, &parts, readonly).map_err(|source| {
+        let (root, namespace) = assemble(&rootfs, &folder, parts, readonly).map_err(|source| {
             Error::System { action: format!("put the files of container {} together", row.name), source }
         })?;
         Ok(View { root, _namespace: Some(namespace), _lock: Some(lock) })
@@ -132,11 +146,11 @@ impl Engine {
 fn assemble(
     rootfs: &OwnedFd,
     point: &Path,
-    parts: &[Part],
+    parts: Vec<Part>,
     readonly: bool,
 ) -> io::Result<(OwnedFd, OwnedFd)> {
     std::thread::scope(|scope| {
-        let work = || assemble_here(rootfs, point, parts, readonly);
+        let work = move || assemble_here(rootfs, point, parts, readonly);
         let thread = std::thread::Builder::new().name("view".to_owned()).spawn_scoped(scope, work)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -145,7 +159,7 @@ fn assemble(
 fn assemble_here(
     rootfs: &OwnedFd,
     point: &Path,
-    parts: &[Part],
+    parts: Vec<Part>,
     readonly: bool,
 ) -> io::Result<(OwnedFd, OwnedFd)> {
     sys::thread::unshare_mounts()?;
@@ -154,7 +168,7 @@ fn assemble_here(
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = Root::from_fd(rustix::fs::open(point, flags, Mode::empty())?);
     for part in parts {
-        match attach(&root, part) {
+        match attach(&root, &part) {
             // What was bound is gone: the next start says so.
             Err(error) if error == Errno::NOENT => {}
             attached => attached?,
@@ -172,16 +186,23 @@ fn assemble_here(
 fn attach(root: &Root, part: &Part) -> rustix::io::Result<()> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    let tree = open_tree(CWD, &part.source, flags)?;
+    let opened;
+    let tree = match &part.source {
+        Source::Tree(tree) => tree,
+        Source::Path(path) => {
+            opened = open_tree(CWD, path, flags)?;
+            &opened
+        }
+    };
     if !part.writable {
         mount_setattr(tree.as_fd(), true, SetAttr { set: attr::RDONLY, ..SetAttr::default() })?;
     }
-    let stat = rustix::fs::fstat(&tree)?;
+    let stat = rustix::fs::fstat(tree)?;
     let target = Path::new(&part.target);
     let target = match FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         true => root.ensure_dir(target, FOLDER_MODE)?,
         false => root.ensure_file(target, FILE_MODE, FOLDER_MODE)?,
     };
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(&tree, "", target, "", flags)
+    move_mount(tree, "", target, "", flags)
 }

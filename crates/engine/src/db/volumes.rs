@@ -83,4 +83,35 @@ impl Database {
         tx.commit().sql(action)?;
         Ok(true)
     }
+
+    /// Gives a volume another name unless a container uses it, and notes that its folder has the old one. Returns whether it
+    /// has it.
+    pub(crate) fn rename_volume(&self, old: &str, new: &str) -> Result<bool> {
+        self.write("rename a volume", |tx| {
+            let sql = "UPDATE volumes SET name = ?2 WHERE name = ?1
+                       AND NOT EXISTS (SELECT 1 FROM volume_users WHERE volume = ?1)";
+            if tx.execute(sql, [old, new])? == 0 {
+                return Ok(false);
+            }
+            tx.execute("INSERT INTO settings VALUES (?1, ?2)", [rename_key(new).as_str(), old])?;
+            Ok(true)
+        })
+    }
+
+    /// Returns the name that the folder of a volume still has.
+    pub(crate) fn renamed_from(&self, name: &str) -> Result<Option<String>> {
+        self.setting(&rename_key(name))
+    }
+
+    /// Forgets the old name: the folder has the new one.
+    pub(crate) fn end_rename(&self, name: &str) -> Result<()> {
+        self.write("end the renaming of a volume", |tx| {
+            tx.execute("DELETE FROM settings WHERE key = ?1", [rename_key(name)])?;
+            Ok(())
+        })
+    }
+}
+
+fn rename_key(name: &str) -> String {
+    format!("volume-renamed:{name}")
 }

@@ -1,4 +1,8 @@
-//! Volumes: named or anonymous folders that outlive containers, `volumes/<name>/_data`.
+//! Volumes: named or anonymous folders that outlive containers, `volumes/<name>/_data`, or what their options name.
+
+mod mount;
+pub(crate) mod options;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +21,8 @@ use crate::containers::{random_bytes, remove_folder};
 use crate::db::VolumeRow;
 use crate::error::{Error, IoContext, Result};
 use crate::events::{Event, Kind};
-use crate::model::{MountKind, MountPoint, Volume};
+use crate::model::{Filesystem, MountKind, MountPoint, Volume};
+use crate::rootless;
 
 /// What the folder of a removed volume is called until it is deleted; no volume's name begins so.
 const GONE: &str = ".gone-";
@@ -25,7 +30,7 @@ const GONE: &str = ".gone-";
 impl Engine {
     /// Makes a volume, or returns the one of that name. Without a name it gets a random one.
     ///
-    /// Fails for another driver than `local` and for driver options, which are not supported yet.
+    /// Fails for another driver than `local`, for options that it does not know, and when there is one of that name with others.
     pub fn create_volume(
         &self,
         name: Option<&str>,
@@ -55,7 +60,7 @@ impl Engine {
 
     /// Makes sure that a volume exists: its row first, then its folder.
     pub(crate) fn ensure_volume(&self, row: &VolumeRow) -> Result<()> {
-        check_volume(row)?;
+        self.volume_filesystem(row)?;
         // The row comes first, so that what a kill leaves is found through it; a start makes what is missing.
         let new = self.db()?.put_volume(row)?;
         self.make_volume_folders(&row.name)?;
@@ -63,6 +68,25 @@ impl Engine {
             self.record_new_volume(&row.name);
         }
         Ok(())
+    }
+
+    /// Returns what is mounted where a volume is that is there or is about to be made; none for a plain folder.
+    ///
+    /// Fails for a name that no volume can have, for options that are not there, and for others than the volume has.
+    pub(crate) fn volume_filesystem(&self, row: &VolumeRow) -> Result<Option<Filesystem>> {
+        check_name(&row.name)?;
+        let rootless = rootless::is_rootless();
+        let wanted = options::parse(&row.options, rootless)?;
+        match self.db()?.volume(&row.name)? {
+            Some(there) if !row.options.is_empty() && there.options != row.options => {
+                Err(Error::Conflict(format!(
+                    "volume {} exists already, with other options: remove it first, or choose another name",
+                    row.name
+                )))
+            }
+            Some(there) => options::parse(&there.options, rootless),
+            None => Ok(wanted),
+        }
     }
 
     /// Records the event of a new volume.
@@ -73,8 +97,13 @@ impl Engine {
     /// Makes the folders of a recorded volume, unless they are there.
     pub(crate) fn make_volume_folders(&self, name: &str) -> Result<()> {
         let folder = self.volume_folder(name);
+        let data = folder.join("_data");
+        if data.is_dir() {
+            return Ok(());
+        }
+        self.finish_rename(name)?;
         make_folder(&folder, 0o711)?;
-        make_folder(&folder.join("_data"), 0o755)
+        make_folder(&data, 0o755)
     }
 
     /// Folder of a volume; the contents are in `_data` below it.
@@ -217,11 +246,13 @@ impl Engine {
     /// Removes folders below `volumes` that no row owns: what a killed removal left.
     pub(crate) fn sweep_volumes(&self) -> Result<()> {
         let base = self.roots().data.join("volumes");
-        let known: std::collections::HashSet<String> =
-            self.db()?.volumes()?.into_iter().map(|row| row.name).collect();
+        let rows = self.db()?.volumes()?;
+        rows.iter().try_for_each(|row| self.finish_rename(&row.name))?;
+        let known: std::collections::HashSet<String> = rows.into_iter().map(|row| row.name).collect();
         for entry in fs::read_dir(&base).at("list", &base)? {
             let entry = entry.at("list", &base)?;
-            if !known.contains(entry.file_name().to_string_lossy().as_ref()) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !known.contains(&name) && !(name.starts_with(transfer::DRAFT) && is_held(&entry.path())) {
                 remove_folder(&entry.path())?;
             }
         }
@@ -229,20 +260,21 @@ impl Engine {
     }
 }
 
-/// Refuses a name that no volume can have, and options that are not there.
-pub(crate) fn check_volume(row: &VolumeRow) -> Result<()> {
-    if !bind::is_volume_name(&row.name) {
-        return Err(Error::Invalid(format!(
-            "\"{}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
-            row.name
-        )));
+/// Refuses what is no name of a volume.
+fn check_name(name: &str) -> Result<()> {
+    if bind::is_volume_name(name) {
+        return Ok(());
     }
-    if let Some(option) = row.options.keys().next() {
-        return Err(Error::Unsupported(format!(
-            "volume option {option:?} is not supported yet: volumes are plain folders"
-        )));
-    }
-    Ok(())
+    Err(Error::Invalid(format!(
+        "\"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )))
+}
+
+/// Whether somebody is at work on a draft.
+fn is_held(draft: &Path) -> bool {
+    use rustix::fs::{FlockOperation, flock};
+    let file = fs::File::options().write(true).open(draft.join("lock"));
+    file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_err())
 }
 
 fn make_folder(path: &Path, mode: u32) -> Result<()> {
