@@ -30,6 +30,7 @@ mod plain_user;
 mod plain_user_machine;
 mod plain_user_networks;
 mod ports;
+mod proc_view;
 mod races;
 mod restart;
 mod run;

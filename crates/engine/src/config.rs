@@ -92,6 +92,19 @@ impl Default for LogSettings {
 pub struct RuntimeSettings {
     /// Who keeps the control groups.
     pub cgroups: CgroupSetting,
+    /// What `/proc` says in containers that do not choose.
+    pub proc: ProcSetting,
+}
+
+/// What `/proc` says of memory, processors, load and uptime.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcSetting {
+    /// The machine's figures, as everywhere.
+    #[default]
+    Host,
+    /// The figures of the container and its limits.
+    Truthful,
 }
 
 /// Who keeps the control groups.

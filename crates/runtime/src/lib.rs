@@ -36,6 +36,7 @@ mod start;
 pub mod state;
 mod unguard;
 mod validate;
+pub mod view;
 
 use std::path::Path;
 

@@ -96,7 +96,7 @@ fn host_config(flags: &ContainerFlags, world: &dyn World) -> Result<HostConfig> 
         volumes_from: list(&flags.volumes_from),
         mounts: mounts(flags, world),
         console_size: [0, 0],
-        annotations: pairs(&flags.annotation),
+        annotations: annotations(flags),
         cap_add: list(&security::capabilities(&flags.cap_add)),
         cap_drop: list(&security::capabilities(&flags.cap_drop)),
         cgroupns_mode: cgroupns,
@@ -167,6 +167,14 @@ fn pairs(texts: &[String]) -> BTreeMap<String, String> {
         .map(|text| text.split_once('=').unwrap_or((text, "")))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
+}
+
+fn annotations(flags: &ContainerFlags) -> BTreeMap<String, String> {
+    let mut annotations = pairs(&flags.annotation);
+    if let Some(whose) = &flags.proc {
+        annotations.insert(engine::containers::PROC_ANNOTATION.to_owned(), whose.clone());
+    }
+    annotations
 }
 
 fn labels(flags: &ContainerFlags, world: &dyn World) -> Result<BTreeMap<String, String>> {

@@ -228,6 +228,9 @@ pub(crate) struct ContainerFlags {
     /// Take all confinement off
     #[arg(long)]
     pub(crate) privileged: bool,
+    /// Whose figures /proc shows: memory, processors, load, uptime (host|truthful)
+    #[arg(long, value_name = "string", value_parser = ["host", "truthful"])]
+    pub(crate) proc: Option<String>,
     /// Publish a port or range ([ip:][host port:]port[/tcp|udp|sctp])
     #[arg(short, long, value_name = "list")]
     pub(crate) publish: Vec<String>,

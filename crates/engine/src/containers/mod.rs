@@ -60,6 +60,8 @@ pub use monitor::log::Line;
 pub use monitor::{ExitRecord, Session, interact};
 pub(crate) use remove::remove_folder;
 pub use remove::{Pruned, RemoveOptions};
+/// The annotation that says whose figures `/proc` shows, `host` or `truthful`.
+pub use runtime::view::ANNOTATION as PROC_ANNOTATION;
 pub use start::Started;
 pub use stats::Sampler;
 pub use top::Top;

@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use base::{ContainerId, ErrorKind, Kinded};
 use jiff::Timestamp;
 use monitor::{AttachOptions, CgroupManager, HealthCheck, Launch, LaunchFds, Session, StdinMode};
+use runtime::view;
 use sys::beneath::Root;
 
 use super::spec::{self, Resolved};
@@ -21,7 +22,7 @@ use super::user::{Accounts, Identity};
 use super::userns::UserNamespace;
 use super::{EXIT_FILE, cdi, copyup, devices, user};
 use crate::Engine;
-use crate::config::CgroupSetting;
+use crate::config::{CgroupSetting, ProcSetting};
 use crate::db::ContainerRow;
 use crate::error::{Doing, Error, IoContext, Result};
 use crate::events;
@@ -304,6 +305,11 @@ impl Engine {
             shifted: users.is_some_and(UserNamespace::shifts),
             rootless: rootless::is_rootless(),
         })?;
+        if self.config().runtime.proc == ProcSetting::Truthful
+            && !host.annotations.contains_key(view::ANNOTATION)
+        {
+            document["annotations"][view::ANNOTATION] = view::TRUTHFUL.into();
+        }
         let edits = cdi::edits(host, &self.config().devices.cdi_dirs)?;
         cdi::apply(&mut document, edits, rootless::is_rootless() || users.is_some());
         let path = folder.join("config.json");

@@ -21,6 +21,7 @@ use crate::plan::BindSource;
 use crate::request::{CgroupDriver, CreateRequest, Created};
 use crate::spawn::{self, Way};
 use crate::state::{Record, StateDir, start_time};
+use crate::view;
 use namespaces::Namespaces;
 use prepare::Prepared;
 use talk::Talk;
@@ -55,10 +56,15 @@ fn create_or_fail(mut request: CreateRequest<'_>, undo: &mut Undo) -> Result<Cre
     let dir = undo.dir.as_ref().ok_or_else(|| crate::Error::NotFound { id: id.clone() })?;
     let born_in_group = undo.group.as_ref().and_then(Manager::procs_fd);
     let join = undo.group.as_ref().map(|group| join_of(group, born_in_group.is_some())).transpose()?;
-    let (setup, namespaces) = prepared.into_setup(request, dir, &record, join)?;
+    let (mut setup, namespaces) = prepared.into_setup(request, dir, &record, join)?;
     let mut opened = open_ahead(&setup, &namespaces, &sources, child_of_parent)?;
-    let ends = (init_channel, channel.as_fd().as_raw_fd());
-    let (pid, pidfd) = spawn(setup, ends, &namespaces, child_of_parent, born_in_group)?;
+    let mut ours = vec![channel.as_fd().as_raw_fd()];
+    let view = view::make(spec)?.map(|(view, tree)| {
+        setup.view = Some(tree);
+        ours.push(view.number());
+        view
+    });
+    let (pid, pidfd) = spawn(setup, (init_channel, &ours), &namespaces, child_of_parent, born_in_group)?;
     let kept = rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).doing(|| "keep the init's descriptor".into())?;
     undo.process = Some((pid, kept));
 
@@ -67,6 +73,9 @@ fn create_or_fail(mut request: CreateRequest<'_>, undo: &mut Undo) -> Result<Cre
         record.cgroup = undo.group.as_ref().map(|group| group.paths().clone()).unwrap_or_default();
         dir.save(&record)?;
         channel.tell(ToInit::Go).doing(|| "let the init go on".into())?;
+    }
+    if let Some(view) = view {
+        view.serve(pid, &record.cgroup)?;
     }
     let talk = Talk {
         channel: &channel,
@@ -136,7 +145,7 @@ fn join_of(group: &Manager, born_in_it: bool) -> Result<Join> {
 /// the attribute is set before the clone; where maps must be written first by a caller without rights, after.
 fn spawn(
     setup: Setup<'_>,
-    (channel, other_end): (Channel, RawFd),
+    (channel, ours): (Channel, &[RawFd]),
     namespaces: &Namespaces,
     child_of_parent: bool,
     group: Option<std::os::fd::BorrowedFd<'_>>,
@@ -154,8 +163,8 @@ fn spawn(
     let way = Way::choose(has(LinuxNamespaceType::User), has(LinuxNamespaceType::Pid), child_of_parent);
     let parent = if child_of_parent { clone_flags::PARENT } else { 0 };
     spawn::spawn(way, enter, namespaces.flags | parent, group, || {
-        // With a copy of it in the init, the init would not notice that we are gone.
-        sys::process::close_copy(other_end);
+        // With copies of these in the init, it would not notice that who holds the others is gone.
+        ours.iter().for_each(|number| sys::process::close_copy(*number));
         init::run(setup, channel)
     })
 }

@@ -103,6 +103,7 @@ impl<'a> Prepared<'a> {
             hook_state: start::hook_state(record, "creating"),
             start_socket: start::make_socket(dir)?,
             program,
+            view: None,
             joined_user: namespaces.first.iter().any(|(kind, _)| *kind == LinuxNamespaceType::User),
             join: std::mem::take(&mut namespaces.join),
         };

@@ -13,6 +13,7 @@ mod nodes;
 mod reaper;
 mod rootfs;
 mod terminal;
+mod view;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -73,6 +74,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) hook_state: HookState,
     pub(crate) start_socket: OwnedFd,
     pub(crate) program: finish::Program,
+    /// The mount of the container's view of `/proc`.
+    pub(crate) view: Option<OwnedFd>,
 }
 
 /// Runs the init; never returns.
@@ -181,6 +184,9 @@ fn build_root(setup: &mut Setup<'_>, channel: &Channel) -> Result<Option<OwnedFd
     let propagation = setup.plan.root_propagation.filter(|_| setup.new_mount);
     let root = rootfs::attach(&setup.root, propagation, placed.then_some(setup.root_path.as_path()))?;
     let terminal = mounts::apply(setup, &root, channel)?;
+    if let Some(tree) = setup.view.take() {
+        view::attach(&root, tree)?;
+    }
     let slave = send_console(terminal, channel)?;
     hooks_around(setup, channel)?;
     // Not before the hooks: they may still put files into the root.
