@@ -259,6 +259,7 @@ impl<'c> Monitor<'c> {
             if let Some(log) = &mut self.log {
                 log.release();
             }
+            sys::pages::forget_program();
         }
         if matches!(self.phase, Phase::Waiting(until) if until <= now_ms()) {
             self.restart();
