@@ -154,6 +154,18 @@ fn root_signals_reach_the_process_of_an_attached_run() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("caught"));
 }
 
+/// A create that is killed between the record and the folder leaves the record alone.
+#[test]
+fn root_a_container_without_its_folder_can_be_removed() {
+    let Some(world) = World::root() else { return };
+    for flags in [&["--rm"][..], &[]] {
+        let id = world.brig([&["create"], flags, &["tiny", "true"]].concat()).ok();
+        std::fs::remove_dir_all(world.data_root().join("containers").join(&id)).expect("remove the folder");
+        world.brig(["rm", "-f", &id]).ok();
+        assert_eq!(world.brig(["ps", "-aq"]).ok(), "", "{flags:?}");
+    }
+}
+
 #[test]
 fn root_an_older_program_refuses_a_newer_root() {
     let Some(world) = World::root() else { return };

@@ -54,15 +54,15 @@ impl Engine {
             }
         }
         let _lock = match self.lock(&row.id) {
-            Ok(lock) => lock,
-            // With --rm it went by itself.
-            Err(Error::NotFound { .. }) if row.spec.host_config.auto_remove => return Ok(()),
-            Err(Error::NotFound { .. }) => return self.remove_locked(&row, options.volumes),
+            Ok(lock) => Some(lock),
+            // It went meanwhile, or its create was killed before it made the folder: the row tells.
+            Err(Error::NotFound { .. }) => None,
             Err(error) => return Err(error),
         };
+        let by_itself = row.spec.host_config.auto_remove;
         let row = match self.row(row.id.as_str()) {
             Ok(row) => row,
-            Err(Error::NotFound { .. }) if options.force => return Ok(()),
+            Err(Error::NotFound { .. }) if options.force || by_itself => return Ok(()),
             Err(error) => return Err(error),
         };
         if row.status == Status::Running {
