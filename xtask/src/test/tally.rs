@@ -11,6 +11,7 @@ pub(super) struct Tally {
     passed: usize,
     failures: Vec<String>,
     skips: Vec<String>,
+    flaky: Vec<String>,
     section: Section,
     /// The test whose captured output is being read.
     test: String,
@@ -95,6 +96,23 @@ impl Tally {
         self.failures.len()
     }
 
+    /// Names of the tests that failed.
+    pub(super) fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    /// Counts the failed test `name`, which passed when it was repeated alone, as passed and as flaky.
+    pub(super) fn passed_alone(&mut self, name: &str) {
+        self.failures.retain(|failure| failure != name);
+        self.passed += 1;
+        self.flaky.push(name.to_owned());
+    }
+
+    /// Returns how many passed.
+    pub(super) fn passed(&self) -> usize {
+        self.passed
+    }
+
     /// Renders what was skipped and what failed, then the counts on a line of their own.
     pub(super) fn render(&self) -> String {
         let mut text = String::from("\n");
@@ -104,8 +122,17 @@ impl Tally {
         for failure in &self.failures {
             let _ = writeln!(text, "FAILED {failure}");
         }
+        for name in &self.flaky {
+            let _ = writeln!(text, "FLAKY {name}: it failed, and passed when it was repeated alone");
+        }
         let (passed, failed, skipped) = (self.passed, self.failures.len(), self.skips.len());
-        let _ = writeln!(text, "{passed} passed, {failed} failed, {skipped} skipped");
+        let _ = write!(text, "{passed} passed, {failed} failed, {skipped} skipped");
+        match self.flaky.len() {
+            0 => text.push('\n'),
+            flaky => {
+                let _ = writeln!(text, ", {flaky} of the passed only at the second try");
+            }
+        }
         text
     }
 }
@@ -167,6 +194,19 @@ test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
         assert!(!shown.contains(&"some talk"));
         assert!(shown.contains(&"SKIP root is wanted"));
         assert!(shown.contains(&"thread 'tests::c' panicked at x.rs"));
+    }
+
+    #[test]
+    fn a_test_that_passes_alone_is_told_as_flaky() {
+        let (mut tally, _) = tally(OUTPUT);
+        tally.passed_alone("tests::c");
+        assert_eq!((tally.failed(), tally.passed()), (0, 3));
+        let text = tally.render();
+        assert!(text.contains("FLAKY tests::c: "), "{text}");
+        assert!(
+            text.ends_with("\n3 passed, 0 failed, 1 skipped, 1 of the passed only at the second try\n"),
+            "{text}"
+        );
     }
 
     #[test]
