@@ -20,7 +20,7 @@ use crate::error::{Error, IoContext, Result};
 
 #[cfg(test)]
 pub(crate) use containers::testing;
-pub(crate) use containers::{ContainerRow, RunResult};
+pub(crate) use containers::{ContainerRow, Next, RunResult};
 pub(crate) use images::ImageRow;
 pub(crate) use networks::{Endpoints, Member, NetworkRow, Taken};
 pub(crate) use volumes::VolumeRow;
@@ -29,7 +29,7 @@ pub(crate) use volumes::VolumeRow;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What makes the tables of each version out of those of the version before; the version is the number of steps done.
 /// A step that was released never changes: what comes later is a new step at the end.
-const STEPS: &[&str] = &[SCHEMA, ID_BLOCKS, OPEN_PORTS, RESTART_WAIT, networks::SCHEMA];
+const STEPS: &[&str] = &[SCHEMA, ID_BLOCKS, OPEN_PORTS, RESTART_WAIT, networks::SCHEMA, DOCUMENTS];
 
 /// The last wait before a restart, in milliseconds; 0 begins anew.
 const RESTART_WAIT: &str = "ALTER TABLE containers ADD COLUMN restart_wait INTEGER NOT NULL DEFAULT 0;";
@@ -74,6 +74,24 @@ CREATE TABLE id_blocks (
 
 /// Who may reach a published port.
 const OPEN_PORTS: &str = "ALTER TABLE ports ADD COLUMN open INTEGER NOT NULL DEFAULT 0;";
+
+/// The long texts of a container move to a table of their own: a change of its state would write them again, and a list
+/// would read past them.
+const DOCUMENTS: &str = "
+CREATE TABLE documents (
+    container TEXT PRIMARY KEY, layers TEXT NOT NULL, spec TEXT NOT NULL, argv TEXT NOT NULL,
+    mounts TEXT NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO documents SELECT id, layers, spec, argv, mounts FROM containers;
+ALTER TABLE containers DROP COLUMN layers;
+ALTER TABLE containers DROP COLUMN spec;
+ALTER TABLE containers DROP COLUMN argv;
+ALTER TABLE containers DROP COLUMN mounts;
+";
+
+/// Pages of the journal after which the removal of a container copies them into the file. Whoever opens the file while no
+/// other has it open reads the whole journal: with SQLite's 1,000 pages that costs a short command more than all its own
+/// changes. The copy syncs the disk, so that it belongs at the end of a container's life and not into its start.
+const JOURNAL_PAGES: u32 = 200;
 
 /// The open database.
 #[derive(Debug)]
@@ -142,6 +160,11 @@ impl Database {
         let value = body(&tx).sql(action)?;
         tx.commit().sql(action)?;
         Ok(value)
+    }
+
+    /// Has the next transaction, the last change of a command, shorten a long journal.
+    fn end_with_short_journal(&self) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "wal_autocheckpoint", JOURNAL_PAGES)
     }
 
     /// Reads a setting.

@@ -13,7 +13,7 @@ use monitor::Session;
 use super::truth::{Truth, run_result};
 use crate::Engine;
 use crate::config::CgroupSetting;
-use crate::db::{ContainerRow, RunResult};
+use crate::db::{ContainerRow, Next, RunResult};
 use crate::error::{Doing, Error, Result};
 use crate::events;
 use crate::model::Status;
@@ -49,7 +49,7 @@ impl Engine {
             Err(Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let row = self.row(id)?;
+        let mut row = self.row(id)?;
         if restart {
             if row.status == Status::Restarting {
                 self.start_locked(&row, None)?;
@@ -64,11 +64,17 @@ impl Engine {
             return Ok(None);
         }
         let policy = &row.spec.host_config.restart_policy;
-        let wait =
-            |result: &RunResult| restart_wait(policy, &row, result).filter(|_| !self.is_shutting_down());
-        let wait = self.settle_by(&row, wait)?;
+        let next = |result: &RunResult| match restart_wait(policy, &row, result) {
+            _ if row.spec.host_config.auto_remove => Next::Remove,
+            Some(wait) if !self.is_shutting_down() => {
+                Next::Restart { wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX) }
+            }
+            _ => Next::Rest,
+        };
+        let wait = self.settle_by(&row, next)?;
         crate::timings::mark("settled");
         if row.spec.host_config.auto_remove {
+            row.status = Status::Removing;
             self.remove_locked(&row, true)?;
             crate::timings::mark("removed");
             return Ok(None);
@@ -78,14 +84,14 @@ impl Engine {
 
     /// Makes the records and the machine agree with the end of a run: exit code, network, control group, run folder.
     pub(super) fn settle(&self, row: &ContainerRow) -> Result<()> {
-        self.settle_by(row, |_| None).map(|_| ())
+        self.settle_by(row, |_| Next::Rest).map(|_| ())
     }
 
-    /// [`Engine::settle`], after which it is started again if `restart` wants that. Returns after what wait.
+    /// [`Engine::settle`], with what is to follow. Returns the wait before another run.
     fn settle_by(
         &self,
         row: &ContainerRow,
-        restart: impl FnOnce(&RunResult) -> Option<Duration>,
+        next: impl FnOnce(&RunResult) -> Next,
     ) -> Result<Option<Duration>> {
         let truth = self.truth(&row.id);
         if matches!(truth, Truth::Lost) {
@@ -98,16 +104,15 @@ impl Engine {
         let network = self.teardown_network(row);
         let group = runtime::delete(&self.roots().run.join("runtime"), row.id.as_str(), true)
             .doing(|| format!("cannot remove what the runtime keeps of container {}", row.name));
-        let wait = restart(&result);
-        let restart_ms = wait.map(|wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX));
-        let restarts = self.db()?.set_ended(&row.id, &result, restart_ms)?;
+        let next = next(&result);
+        let restarts = self.db()?.set_ended(&row.id, &result, next)?;
         let unseen = matches!(truth, Truth::Lost)
             .then(|| events::of_container(&row.id, "die").with("exitCode", result.exit_code));
         let list: Vec<_> = unseen.into_iter().chain(self.release_events(row)).collect();
         self.record(&list);
-        if restarts {
+        if let (true, Next::Restart { wait_ms }) = (restarts, next) {
             // What could not be taken away is in the way of the start, which says so.
-            return Ok(wait);
+            return Ok(Some(Duration::from_millis(wait_ms.into())));
         }
         network.and(group).map(|_| None)
     }

@@ -46,6 +46,17 @@ pub(crate) struct RunResult {
     pub(crate) finished: Timestamp,
 }
 
+/// What follows the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing.
+    Rest,
+    /// Another run after this wait, unless a person stopped the container.
+    Restart { wait_ms: u32 },
+    /// The removal, of which the record of the end is the beginning.
+    Remove,
+}
+
 fn read_status(row: &Row<'_>) -> rusqlite::Result<Status> {
     let word: String = row.get("status")?;
     serde_json::from_value(serde_json::Value::String(word)).map_err(|error| {
@@ -90,19 +101,13 @@ impl Database {
     pub(crate) fn put_container(&self, row: &ContainerRow, volumes: &[VolumeRow]) -> Result<Vec<String>> {
         let result = self.write("record a container", |tx| {
             tx.execute(
-                "INSERT INTO containers (id, name, created, image, image_name, layers, spec, argv, mounts, status)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'created')",
-                (
-                    row.id.as_str(),
-                    &row.name,
-                    nanos(row.created),
-                    row.image.as_str(),
-                    &row.image_name,
-                    text(&row.layers)?,
-                    text(&row.spec)?,
-                    text(&row.argv)?,
-                    text(&row.mounts)?,
-                ),
+                "INSERT INTO containers (id, name, created, image, image_name, status)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'created')",
+                (row.id.as_str(), &row.name, nanos(row.created), row.image.as_str(), &row.image_name),
+            )?;
+            tx.execute(
+                "INSERT INTO documents (container, layers, spec, argv, mounts) VALUES (?1, ?2, ?3, ?4, ?5)",
+                (row.id.as_str(), text(&row.layers)?, text(&row.spec)?, text(&row.argv)?, text(&row.mounts)?),
             )?;
             let mut new = Vec::new();
             for volume in volumes {
@@ -128,7 +133,7 @@ impl Database {
 
     pub(crate) fn container_by_name(&self, name: &str) -> Result<Option<ContainerRow>> {
         self.connection
-            .prepare_cached("SELECT * FROM containers WHERE name = ?1")
+            .prepare_cached("SELECT * FROM containers JOIN documents ON container = id WHERE name = ?1")
             .and_then(|mut query| query.query_row([name], ContainerRow::read).optional())
             .sql("find a container")
     }
@@ -136,7 +141,7 @@ impl Database {
     /// Finds containers whose id begins with `prefix`, at most two.
     pub(crate) fn containers_by_prefix(&self, prefix: &str) -> Result<Vec<ContainerRow>> {
         self.connection
-            .prepare_cached("SELECT * FROM containers WHERE id >= ?1 AND id < ?2 LIMIT 2")
+            .prepare_cached("SELECT * FROM containers JOIN documents ON container = id WHERE id >= ?1 AND id < ?2 LIMIT 2")
             .and_then(|mut query| {
                 query.query_map([prefix, &format!("{prefix}g")], ContainerRow::read)?.collect()
             })
@@ -146,7 +151,9 @@ impl Database {
     /// All containers, newest first.
     pub(crate) fn containers(&self) -> Result<Vec<ContainerRow>> {
         self.connection
-            .prepare_cached("SELECT * FROM containers ORDER BY created DESC, id")
+            .prepare_cached(
+                "SELECT * FROM containers JOIN documents ON container = id ORDER BY created DESC, id",
+            )
             .and_then(|mut query| query.query_map([], ContainerRow::read)?.collect())
             .sql("list containers")
     }
@@ -184,17 +191,13 @@ impl Database {
     }
 
     /// Records the end of a run. Addresses and ports stay the container's until they are taken back with what was made of
-    /// them. With `restart_ms` it is to be started again after so many milliseconds, unless a person has stopped it: returns
+    /// them. With [`Next::Restart`] it is to be started again, unless a person has stopped it: returns
     /// whether it is. All at once, so that nobody meets one that waits for its restart as one that has ended for good.
-    pub(crate) fn set_ended(
-        &self,
-        id: &ContainerId,
-        result: &RunResult,
-        restart_ms: Option<u32>,
-    ) -> Result<bool> {
+    pub(crate) fn set_ended(&self, id: &ContainerId, result: &RunResult, next: Next) -> Result<bool> {
+        let status = if next == Next::Remove { Status::Removing } else { Status::Exited };
         self.write("record an end", |tx| {
             tx.execute(
-                "UPDATE containers SET status = 'exited', paused = 0, exit_code = ?2, oom_killed = ?3, error = ?4,
+                "UPDATE containers SET status = ?7, paused = 0, exit_code = ?2, oom_killed = ?3, error = ?4,
                  started = COALESCE(?5, started), finished = ?6 WHERE id = ?1",
                 (
                     id.as_str(),
@@ -203,9 +206,10 @@ impl Database {
                     &result.error,
                     result.started.map(nanos),
                     nanos(result.finished),
+                    status.as_str(),
                 ),
             )?;
-            let Some(wait_ms) = restart_ms else { return Ok(false) };
+            let Next::Restart { wait_ms } = next else { return Ok(false) };
             let changed = tx.execute(
                 "UPDATE containers SET status = 'restarting', restart_count = restart_count + 1, restart_wait = ?2
                  WHERE id = ?1 AND stopped_by_user = 0",
@@ -276,6 +280,7 @@ impl Database {
         mut discard: Option<&mut dyn FnMut(&str) -> Result<()>>,
     ) -> Result<Vec<String>> {
         let action = "remove a container";
+        self.end_with_short_journal().sql(action)?;
         let tx = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).sql(action)?;
         let orphans = forget_container(&tx, id.as_str()).sql(action)?;
         if let Some(discard) = &mut discard {
@@ -297,7 +302,7 @@ fn forget_container(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<Stri
                  (SELECT 1 FROM volume_users AS other WHERE other.volume = volumes.name AND other.container <> ?1)",
             )?;
     let orphans = query.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-    for table in ["endpoints", "ports", "volume_users", "id_blocks"] {
+    for table in ["documents", "endpoints", "ports", "volume_users", "id_blocks"] {
         tx.execute(&format!("DELETE FROM {table} WHERE container = ?1"), [id])?;
     }
     tx.execute("DELETE FROM containers WHERE id = ?1", [id])?;

@@ -208,8 +208,9 @@ impl Database {
         self.connection
             .prepare_cached(
                 "SELECT endpoints.container, endpoints.data, endpoints.pending, containers.name,
-                 COALESCE(containers.spec ->> '$.Config.Hostname', '') AS hostname
+                 COALESCE(documents.spec ->> '$.Config.Hostname', '') AS hostname
                  FROM endpoints JOIN containers ON containers.id = endpoints.container
+                 JOIN documents ON documents.container = endpoints.container
                  WHERE endpoints.network = ?1 ORDER BY containers.name",
             )
             .and_then(|mut query| {
