@@ -39,6 +39,7 @@ mod terminal;
 mod update;
 mod userns;
 mod volumes;
+mod why;
 
 /// A program for a container that goes on until it is told to end, and then ends at once.
 const PATIENT: &str = "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done";

@@ -20,6 +20,7 @@ pub mod roots;
 pub mod system;
 pub mod timings;
 pub mod volumes;
+pub mod why;
 
 use std::cell::OnceCell;
 

@@ -154,7 +154,7 @@ impl Engine {
             limits: self.limits(),
             ipv4_forwarding: std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
                 .is_ok_and(|text| text.trim() == "1"),
-            log_drivers: vec!["json-file".to_owned(), "none".to_owned()],
+            log_drivers: ["journald", "json-file", "local", "none", "syslog"].map(str::to_owned).to_vec(),
             warnings: self.firewall_warnings(&[]),
         })
     }

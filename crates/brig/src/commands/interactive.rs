@@ -11,6 +11,11 @@ use engine::containers::{ExitRecord, Session};
 use crate::error::Silent;
 use crate::ui;
 
+/// 128 and SIGKILL.
+const KILLED: i32 = 137;
+/// What is said of a program that the kernel has killed so.
+const OUT_OF_MEMORY: &str = "brig: the kernel killed the program for want of memory; give it more with --memory, and see 'brig why CONTAINER' (not after --rm)";
+
 /// How a session is joined with the caller's terminal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Joining<'a> {
@@ -69,7 +74,12 @@ pub(crate) fn join(session: &mut Session, joining: Joining<'_>, signal: &dyn Fn(
         error => error.into(),
     })?;
     match outcome {
-        Outcome::Exited(record) => Ok(exit_code(&record)),
+        Outcome::Exited(record) => {
+            if record.oom_killed && record.exit_code == KILLED {
+                ui::note(OUT_OF_MEMORY);
+            }
+            Ok(exit_code(&record))
+        }
         Outcome::ExecExited(code) => Ok(code_of(code)),
         Outcome::Detached => {
             if let Some((engine, id)) = joining.container {

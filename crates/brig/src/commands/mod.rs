@@ -70,6 +70,7 @@ mod volume_prune;
 mod volume_rename;
 mod volume_rm;
 mod wait;
+mod why;
 
 use std::process::ExitCode;
 
@@ -213,8 +214,10 @@ pub(crate) const SECTIONS: &[(&str, &[&str])] = &[
             "tag",
             "top",
             "unpause",
+            "unshare",
             "update",
             "wait",
+            "why",
         ],
     ),
 ];
@@ -286,6 +289,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
     volume_rename::ENTRY,
     volume_rm::ENTRY,
     wait::ENTRY,
+    why::ENTRY,
 ];
 
 /// Finds the command that `words` call.

@@ -101,6 +101,9 @@ impl Engine {
             self.kill_strays(row);
         }
         let result = run_result(&truth, &self.container_path(&row.id));
+        if result.oom_killed && !row.spec.host_config.auto_remove {
+            self.record_oom(row);
+        }
         let network = self.teardown_network(row);
         let group = runtime::delete(&self.roots().run.join("runtime"), row.id.as_str(), true)
             .doing(|| format!("cannot remove what the runtime keeps of container {}", row.name));
@@ -132,7 +135,7 @@ impl Engine {
 
     /// Sees to one container: a running one whose monitor was killed gets another, one that ended while nobody watched
     /// is cleaned up, a removal that was begun is finished, a wait for a restart that nobody keeps is ended. Returns whether the row changed.
-    pub(super) fn tend(&self, row: &ContainerRow) -> Result<bool> {
+    pub(crate) fn tend(&self, row: &ContainerRow) -> Result<bool> {
         let run_dir = self.roots().container_run(row.id.as_str());
         match row.status {
             Status::Running => match self.truth(&row.id) {

@@ -79,7 +79,7 @@ use crate::model::Container;
 /// Name of the log inside a container's folder.
 const LOG_FILE: &str = "log.json";
 /// Name of the monitor's record of the end.
-const EXIT_FILE: &str = "exit.json";
+pub(crate) const EXIT_FILE: &str = "exit.json";
 
 impl Engine {
     /// Returns all containers, newest first, each as it is now.

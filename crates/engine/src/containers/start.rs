@@ -161,7 +161,13 @@ impl Engine {
         let owns_cleanup = attach.is_some_and(|options| options.claim_cleanup);
         let session = attach.map(|options| pending.attach(options)).transpose().doing(doing)?;
         self.record_preparation(row, session.is_some());
-        pending.start().doing(doing).inspect_err(|_| self.record(&self.release_events(row)))?;
+        let starting = || match self.foreign_platform(row) {
+            Some((image, machine)) => {
+                format!("{} (its image is for {image}, this machine is {machine})", doing())
+            }
+            None => doing(),
+        };
+        pending.start().doing(starting).inspect_err(|_| self.record(&self.release_events(row)))?;
         crate::timings::mark("started");
         Ok(Started { id: row.id.clone(), session, warnings, owns_cleanup })
     }

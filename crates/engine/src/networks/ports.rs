@@ -323,10 +323,13 @@ fn check_free(ports: &[Port]) -> Result<()> {
         let range = port.host_first..=last_of(port.host_first, port.count);
         network::ports_are_free(protocol(&port.proto)?, port.host_ip, range).map_err(|error| {
             let taken = if let network::Error::PortTaken { port, .. } = &error { Some(*port) } else { None };
+            let number = taken.unwrap_or(port.host_first);
+            let holder = crate::why::sockets::holder(number, &port.proto);
+            let holder = holder.map(|holder| format!(" by {holder}")).unwrap_or_default();
             Error::PortTaken {
-                address: address_of(port.host_ip, taken.unwrap_or(port.host_first)),
+                address: address_of(port.host_ip, number),
                 proto: port.proto.clone(),
-                why: base::error::render_chain(&error),
+                why: base::error::render_chain(&error) + &holder,
             }
         })?;
     }

@@ -344,7 +344,7 @@ fn try_each(name: &CStr, paths: &[CString], vectors: &ExecVectors) -> Error {
         match execve(path, vectors) {
             Errno::NOENT | Errno::NOTDIR if !exists(path) => {}
             Errno::NOENT => {
-                return cannot(&shown, "its interpreter or loader does not exist in the container");
+                return cannot(&shown, &missing_interpreter(path));
             }
             Errno::ACCESS => denied = denied.or(Some(path)),
             Errno::NOEXEC => return cannot(&shown, &format!("exec format error{}", foreign_machine(path))),
@@ -395,6 +395,48 @@ fn foreign_machine(path: &CStr) -> String {
     format!(": the program is for {}, this machine is {}", machine_name(number), std::env::consts::ARCH)
 }
 
+/// Names the interpreter of a script, or the loader of a program, that the container does not have.
+fn missing_interpreter(path: &CStr) -> String {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut head = vec![0; 4096];
+    let read =
+        rustix::fs::open(path, flags, Mode::empty()).and_then(|file| rustix::io::read(&file, &mut head));
+    head.truncate(read.unwrap_or(0));
+    let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_start();
+        let name = line.split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+        let hint = if name.ends_with(b"\r") { ", whose lines end as on Windows" } else { "" };
+        return format!("its interpreter {:?}{hint} does not exist in the container", shown(name));
+    }
+    match loader(&head) {
+        Some(name) => format!(
+            "its loader {:?} does not exist in the container: it was built for another C library",
+            shown(name)
+        ),
+        None => "its interpreter or loader does not exist in the container".into(),
+    }
+}
+
+/// Finds the loader that a program of 64 bits names. Source: elf(5), `PT_INTERP`.
+fn loader(head: &[u8]) -> Option<&[u8]> {
+    const PT_INTERP: u32 = 3;
+    let word = |at: usize, size: usize| -> Option<u64> {
+        let bytes = head.get(at..at.checked_add(size)?)?;
+        Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    };
+    // Of 64 bits, with the lowest byte first.
+    if head.get(..6)? != b"\x7fELF\x02\x01" {
+        return None;
+    }
+    let (table, size, count) = (word(32, 8)?, word(54, 2)?, word(56, 2)?);
+    let entry = |number: u64| usize::try_from(table.checked_add(number * size)?).ok();
+    let found = (0..count).filter_map(entry).find(|at| word(*at, 4) == Some(PT_INTERP.into()))?;
+    let (offset, length) = (word(found + 8, 8)?, word(found + 32, 8)?);
+    let (offset, length) = (usize::try_from(offset).ok()?, usize::try_from(length).ok()?);
+    head.get(offset..offset.checked_add(length)?)?.split(|byte| *byte == 0).next()
+}
+
 /// `e_machine` of ELF. Source: `linux/elf-em.h`.
 fn machine_name(number: u16) -> String {
     let known = match number {
@@ -431,6 +473,36 @@ mod tests {
         let passwd = "1000:x:0:0::/evil:/bin/sh\nroot:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n";
         assert_eq!(home_of(passwd, 1000).as_deref(), Some("/home/user"));
         assert_eq!(home_of("short:x:1\nrel:x:5:5::home:/bin/sh\n", 5), None);
+    }
+
+    #[test]
+    fn the_missing_interpreter_is_named() {
+        let file = std::env::temp_dir().join(format!("brig-interpreter-{}", std::process::id()));
+        let path = CString::new(file.to_string_lossy().as_bytes()).unwrap();
+        std::fs::write(&file, "#! /no/such  -x\n").unwrap();
+        assert_eq!(
+            missing_interpreter(&path),
+            "its interpreter \"/no/such\" does not exist in the container"
+        );
+        std::fs::write(&file, "#!/bin/sh\r\n").unwrap();
+        assert!(missing_interpreter(&path).contains("Windows"));
+        let mut program = vec![0; 200];
+        program[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        program[32] = 64;
+        program[54] = 56;
+        program[56] = 1;
+        program[64] = 3;
+        program[72] = 150;
+        program[96] = 7;
+        program[150..157].copy_from_slice(b"/lib/x\0");
+        std::fs::write(&file, &program).unwrap();
+        assert!(missing_interpreter(&path).starts_with("its loader \"/lib/x\" does not exist"));
+        for length in 0..program.len() {
+            let _ = loader(&program[..length]);
+        }
+        program[72..80].fill(0xff);
+        assert_eq!(loader(&program), None);
+        std::fs::remove_file(file).unwrap();
     }
 
     #[test]
