@@ -97,7 +97,7 @@ fn resolv_conf(world: &World, text: &str) {
     let first = !path.exists();
     fs::write(&path, text).expect("write resolv.conf");
     if first {
-        world.sh("mount --bind resolv.conf /etc/resolv.conf").ok();
+        world.sh_as_root(&format!("mount --bind {} /etc/resolv.conf", path.display())).ok();
     }
 }
 

@@ -158,3 +158,27 @@ fn root_and_userns_a_session_without_a_runtime_folder_has_a_place_for_running_th
         .ok();
     assert!(info("").ok().contains("Run Dir: /run/user/4242/brig"));
 }
+
+/// What a session of systemd's has: a group of v2 that belongs to the user.
+#[test]
+fn root_and_userns_a_delegated_group_is_used() {
+    let Some(mut world) = World::plain_user() else { return };
+    if !world.delegate() {
+        return;
+    }
+    let args = ["run", "-d", "--name", "box", "--network", "none", "tiny", "sh", "-c"];
+    world.brig(args.into_iter().chain(["while :; do date +%s%N; sleep 0.1; done"])).ok();
+    let pid = world.inspect("box", "{{.State.Pid}}");
+    let id = world.inspect("box", "{{.Id}}");
+    let group = world.sh_as_root(&format!("grep ^0:: /proc/{pid}/cgroup")).ok();
+    assert!(group.ends_with(&format!("/brig/{id}")) && group.contains("brig-test-"), "{group}");
+    world.brig(["pause", "box"]).ok();
+    let before = world.brig(["logs", "box"]).ok();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(world.brig(["logs", "box"]).ok(), before);
+    world.brig(["unpause", "box"]).ok();
+    eventually("it goes on", || world.brig(["logs", "box"]).ok() != before);
+    assert!(world.brig(["stats", "--no-stream", "box"]).ok().contains("box"));
+    assert!(world.brig(["exec", "box", "cat", "/proc/self/cgroup"]).ok().contains(&id));
+    world.brig(["rm", "-f", "box"]).ok();
+}

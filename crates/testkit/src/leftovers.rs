@@ -76,6 +76,22 @@ fn cgroups(folder: &Path, id: &str) -> Vec<String> {
     left
 }
 
+/// Removes a delegated group; lists what is in the way.
+pub(crate) fn groups_in(group: &Path) -> Vec<String> {
+    // The kernel needs a moment to see that a group is empty.
+    let remove = |path: &Path| {
+        (0..100).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            fs::remove_dir(path).is_ok() || !path.exists()
+        })
+    };
+    let own = ["session", "brig", "init"].map(|name| group.join(name));
+    let all = own.iter().map(std::path::PathBuf::as_path).chain([group]);
+    all.filter(|path| path.exists() && !remove(path))
+        .map(|path| format!("cgroup {}", path.display()))
+        .collect()
+}
+
 /// Every entry; a folder whose name begins with a dot is the store's own workshop and may stay, when it is empty.
 fn files(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };

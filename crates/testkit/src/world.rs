@@ -42,6 +42,8 @@ pub struct World {
     plain: bool,
     brig: PathBuf,
     timeout: String,
+    /// A control group that is delegated to the plain user.
+    delegated: Option<PathBuf>,
 }
 
 impl World {
@@ -109,7 +111,7 @@ impl World {
             give(folder.path())?;
         }
         let sandbox = Some(Sandbox::start(&etc)?);
-        Ok(Self { folder, sandbox, plain, brig, timeout: TIMEOUT_SECONDS.to_string() })
+        Ok(Self { folder, sandbox, plain, brig, timeout: TIMEOUT_SECONDS.to_string(), delegated: None })
     }
 
     fn with_tiny(self) -> Self {
@@ -137,6 +139,31 @@ impl World {
         if self.plain {
             give_to_plain(path).expect("give a file to the plain user");
         }
+    }
+
+    /// Delegates a control group to the plain user, in which its commands run from now on; false, with SKIP said, where v2 is
+    /// not mounted.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[track_caller]
+    pub fn delegate(&mut self) -> bool {
+        let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let Some(mount) = mounts.into_iter().find(|mount| mount.join("cgroup.controllers").exists()) else {
+            eprintln!("SKIP cgroup v2 is wanted");
+            return false;
+        };
+        let name = self.folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let group = mount.join(format!("brig-test-{name}"));
+        let session = group.join("session");
+        fs::create_dir_all(&session).expect("make a control group");
+        for folder in [&group, &session] {
+            for path in [folder.clone(), folder.join("cgroup.procs"), folder.join("cgroup.subtree_control")] {
+                give_to_plain(&path).expect("delegate a control group");
+            }
+        }
+        self.delegated = Some(group);
+        true
     }
 
     /// Whether the world's commands run as a plain user.
@@ -179,6 +206,10 @@ impl World {
         let mut line = self.sandbox.as_ref().map(Sandbox::enter).unwrap_or_default();
         // Entering a mount namespace leaves the working directory behind.
         line.extend(["env".to_owned(), format!("--chdir={}", self.folder.path().display())]);
+        if let Some(group) = &self.delegated {
+            let join = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.join("session").display());
+            line.extend(["sh".to_owned(), "-c".to_owned(), join, "sh".to_owned()]);
+        }
         if self.plain {
             line.extend(
                 ["setpriv", "--reuid", PLAIN_UID, "--regid", PLAIN_UID, "--clear-groups"].map(str::to_owned),
@@ -372,7 +403,10 @@ impl Drop for World {
         if env::var_os("BRIG_TEST_REFERENCE").is_some() {
             return;
         }
-        let left = self.clear();
+        let mut left = self.clear();
+        if let Some(group) = self.delegated.take() {
+            left.extend(leftovers::groups_in(&group));
+        }
         if !left.is_empty() && !thread::panicking() {
             panic!("left behind:\n{}", left.join("\n"));
         }

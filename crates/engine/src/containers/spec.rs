@@ -362,11 +362,12 @@ fn linux(input: &Resolved<'_>, security: &Security) -> Result<Value> {
     Ok(linux)
 }
 
-/// The path of a container's control group.
+/// The path of a container's control group; a plain user's are below what was delegated to the session.
 pub(crate) fn cgroups_path(host: &HostConfig, id: &str) -> String {
+    let base = crate::rootless::delegated::base().unwrap_or_default();
     match host.resources.cgroup_parent.trim_matches('/') {
-        "" => format!("/brig/{id}"),
-        parent => format!("/{parent}/{id}"),
+        "" => format!("{base}/brig/{id}"),
+        parent => format!("{base}/{parent}/{id}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a container without a control group cannot have. Nobody delegated one to a plain user, so limits are not had, and
+//! What a container without a control group cannot have. Where nobody delegated one to a plain user, limits are not had, and
 //! that is said for each.
 
 use docker_types::ContainerSpec;
@@ -8,9 +8,13 @@ use crate::Engine;
 use crate::config::CgroupSetting;
 
 impl Engine {
-    /// Who keeps the control groups: nobody for a plain user.
+    /// Who keeps the control groups: a plain user's command itself where one is delegated, else nobody.
     pub(crate) fn cgroups(&self) -> CgroupSetting {
-        if super::is_rootless() { CgroupSetting::Disabled } else { self.config().runtime.cgroups }
+        match (super::is_rootless(), self.config().runtime.cgroups) {
+            (true, CgroupSetting::Cgroupfs) if super::delegated::base().is_some() => CgroupSetting::Cgroupfs,
+            (true, _) => CgroupSetting::Disabled,
+            (false, setting) => setting,
+        }
     }
 
     /// Says which limits of a request will not be had.
@@ -19,7 +23,9 @@ impl Engine {
             return Vec::new();
         }
         let why = match super::is_rootless() {
-            true => "a plain user's containers have no control group of their own; run as root for limits",
+            true => {
+                "no control group is delegated to this session; run as root for limits, or in `systemd-run --user --scope -p Delegate=yes`"
+            }
             false => "control groups are disabled in brig.toml",
         };
         let list = asked(&spec.host_config.resources).into_iter();

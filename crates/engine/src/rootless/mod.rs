@@ -10,6 +10,7 @@
 //! find each other alive share one namespace; two that do not (nothing ran in between) have equal mappings, so files
 //! and the monitor's judgement of its callers are the same. See docs/design/rootless.md.
 
+pub(crate) mod delegated;
 mod ids;
 mod limits;
 pub(crate) mod make;

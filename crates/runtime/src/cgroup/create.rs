@@ -91,7 +91,15 @@ fn create_folders(
     let mut manager = Manager { paths: CgroupPaths::default(), v1: Vec::new(), unified: None };
     for hierarchy in layout.v1.iter().filter(|hierarchy| is_needed(hierarchy, &asked)) {
         let below = below_mount(hierarchy, path, false);
-        let folder = make(hierarchy, &below, made)?;
+        let folder = match make(hierarchy, &below, made) {
+            // v1 is never delegated; what a plain user was given of v2 is enough.
+            Err(error)
+                if error.is_denied() && layout.unified.is_some() && !super::in_initial_user_namespace() =>
+            {
+                continue;
+            }
+            made => made?,
+        };
         if hierarchy.controllers.iter().any(|name| name == "cpuset") {
             inherit_cpuset(hierarchy, &below)?;
         }
@@ -269,23 +277,25 @@ fn enable_controllers(hierarchy: &Hierarchy, below: &Path, folder: &Folder) {
     if wanted.is_empty() {
         return;
     }
+    let given = !super::in_initial_user_namespace();
     enable_in(&root, &wanted, true);
     let mut ancestors: Vec<_> =
         below.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
     ancestors.reverse();
     for path in ancestors {
         if let Ok(ancestor) = root.open_below(path) {
-            enable_in(&ancestor, &wanted, false);
+            enable_in(&ancestor, &wanted, given);
         }
     }
 }
 
-/// Writes `+name …` into `cgroup.subtree_control`: all at once, one by one when that fails.
-fn enable_in(folder: &Folder, controllers: &[&str], at_root: bool) {
+/// Writes `+name …` into `cgroup.subtree_control`: all at once, one by one when that fails. `is_ours`: processes that stand
+/// in the way may be moved.
+fn enable_in(folder: &Folder, controllers: &[&str], is_ours: bool) {
     const FILE: &str = "cgroup.subtree_control";
     let all: Vec<_> = controllers.iter().map(|name| format!("+{name}")).collect();
     let mut result = folder.write(FILE, &all.join(" "));
-    if result == Err(Errno::BUSY) && at_root && move_inward(folder).is_ok() {
+    if result == Err(Errno::BUSY) && is_ours && move_inward(folder).is_ok() {
         result = folder.write(FILE, &all.join(" "));
     }
     if result.is_err() {
@@ -296,7 +306,8 @@ fn enable_in(folder: &Folder, controllers: &[&str], at_root: bool) {
 }
 
 /// Moves the processes at the root of what is mounted into a group of their own. Only the root of a nested hierarchy (in a
-/// container) has processes that forbid limits below it; the machine's root is exempt from the rule.
+/// container) has processes that forbid limits below it; the machine's root is exempt from the rule. The same goes for a
+/// group that was delegated to a plain user.
 fn move_inward(root: &Folder) -> Result<(), Errno> {
     match root.make_below(Path::new(INNER)) {
         Ok(()) | Err(Errno::EXIST) => {}
