@@ -136,6 +136,55 @@ pub const SCENES: &[Scene] = &[
         ..PLAIN
     },
     Scene {
+        name: "network-create",
+        action: "network create --ipv6 lan",
+        done_before: "already exists",
+        claims: &[
+            ("network ls --filter type=custom --format {{.Name}}", "lan"),
+            ("run --rm --network lan tiny true", ""),
+        ],
+        after: &["network rm -f lan"],
+        ..PLAIN
+    },
+    Scene {
+        name: "network-rm",
+        before: &["network create lan", "run --rm --network lan tiny true"],
+        action: "network rm lan",
+        done_before: "network lan not found",
+        claims: &[("network ls --filter type=custom --format {{.Name}}", "")],
+        ..PLAIN
+    },
+    Scene {
+        name: "network-run",
+        before: &["network create red", "network create blue"],
+        action: "run -d --name box --network red --network blue -p 8080:80 tiny sleep 100",
+        undo: &["rm -f -v box"],
+        claims: &[RUNS, ("exec box ls /sys/class/net", "eth0\neth1\nlo")],
+        after: &["network rm red blue"],
+        ..PLAIN
+    },
+    Scene {
+        name: "network-connect",
+        before: &["network create lan", "run -d --name box -p 8080:80 tiny sleep 100"],
+        action: "network connect --gw-priority 1 lan box",
+        done_before: "already exists",
+        claims: &[RUNS, ("exec box ls /sys/class/net", "eth0\neth1\nlo")],
+        after: &["network rm lan"],
+        ..PLAIN
+    },
+    Scene {
+        name: "network-disconnect",
+        before: &[
+            "network create lan",
+            "run -d --name box -p 8080:80 --network lan --network bridge tiny sleep 100",
+        ],
+        action: "network disconnect lan box",
+        done_before: "is not connected",
+        claims: &[RUNS, ("exec box ls /sys/class/net", "eth1\nlo")],
+        after: &["network rm lan"],
+        ..PLAIN
+    },
+    Scene {
         name: "import",
         action: "import @other.tar other",
         claims: &[("run --rm --network none other echo here", "here")],

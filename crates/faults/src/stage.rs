@@ -44,6 +44,9 @@ impl Stage {
         stage.must("rmi saved")?;
         // What the first of its kind makes stays: the bridge, the firewall table, compiled filters.
         stage.must("run --rm -p 8080:80 -v /a tiny true")?;
+        for line in ["network create first", "run --rm --network first tiny true", "network rm first"] {
+            stage.must(line)?;
+        }
         stage.settle_empty()?;
         Ok(Some(stage))
     }

@@ -133,10 +133,7 @@ fn links(endpoint: &Endpoint) -> Vec<(String, String)> {
 /// Writes the table of a network; one without members has none.
 fn write_table(path: &Path, members: &[Member]) -> Result<()> {
     if members.is_empty() {
-        return match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", path),
-            _ => Ok(()),
-        };
+        return remove(&draft(path)).and(remove(path));
     }
     let line = |member: &Member| {
         let endpoint = &member.endpoint;
@@ -147,9 +144,22 @@ fn write_table(path: &Path, members: &[Member]) -> Result<()> {
     replace(path, &members.iter().map(line).collect::<String>())
 }
 
-/// Writes a file so that whoever reads it sees the old text or the new one.
+/// Writes a file so that whoever reads it sees the old text or the new one. Who writes it holds a lock, so that the draft
+/// needs no name of its own: one that a killed command left is written over. No network's name begins with a dot.
 fn replace(path: &Path, text: &str) -> Result<()> {
-    let new = path.with_extension(format!("{}.new", std::process::id()));
+    let new = draft(path);
     fs::write(&new, text).at("write", &new)?;
     fs::rename(&new, path).at("rename", &new)
+}
+
+fn draft(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}"))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", path),
+        _ => Ok(()),
+    }
 }

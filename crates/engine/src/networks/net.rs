@@ -244,7 +244,7 @@ impl Engine {
         Ok(list)
     }
 
-    /// All bridges that the firewall must know: the default one first.
+    /// All bridges that the firewall must know, the default one first: not those that are being removed.
     pub(crate) fn bridges(&self) -> Result<Vec<BridgeConfig>> {
         self.bridges_beside(self.bridge()?)
     }
@@ -252,7 +252,7 @@ impl Engine {
     /// The same for who has the default one at hand.
     pub(super) fn bridges_beside(&self, default: BridgeConfig) -> Result<Vec<BridgeConfig>> {
         let mut list = vec![default];
-        for row in self.db()?.networks()?.iter().filter(|row| row.driver == "bridge") {
+        for row in self.db()?.networks()?.iter().filter(|row| row.driver == "bridge" && !row.removing) {
             list.extend(Net::of(row)?.bridge().cloned());
         }
         Ok(list)

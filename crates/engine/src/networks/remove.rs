@@ -62,7 +62,7 @@ impl Engine {
         Ok(removed)
     }
 
-    /// Finishes the removals that were begun: links, then rows, then rules.
+    /// Finishes the removals that were begun: links, then rules, then rows.
     pub(super) fn finish_removals(&self, lock: &NetworksLock) -> Result<()> {
         let going: Vec<NetworkRow> = self.db()?.networks()?.into_iter().filter(|row| row.removing).collect();
         if going.is_empty() {
@@ -73,11 +73,13 @@ impl Engine {
                 true => self.in_user_network_if_there(|_| remove_links(row))?,
                 false => remove_links(row)?,
             }
+        }
+        self.rebuild_firewall(lock)?;
+        for row in &going {
             let event = self.network_event("destroy", &row.name);
             self.db()?.remove_network(&row.id)?;
             self.record(&[event]);
         }
-        self.rebuild_firewall(lock)?;
         self.members_changed(going.iter().map(|row| row.name.as_str()))
     }
 
