@@ -14,6 +14,9 @@ pub fn current() -> Result<OwnedFd> {
     rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// How often the way back is tried: it was open a moment ago, and the kernel may be short of memory.
+const TRIES: u32 = 3;
+
 /// Puts the thread back into the namespace `home` when it is dropped, a panic included.
 struct Return<'a> {
     home: BorrowedFd<'a>,
@@ -21,9 +24,13 @@ struct Return<'a> {
 }
 
 impl Return<'_> {
-    fn now(mut self) -> Result<()> {
+    fn now(mut self) {
         self.done = true;
-        enter(self.home)
+        // Whatever this thread did next would happen to a container's network instead of the host's, the undoing of what
+        // failed included: there is nothing that it may do any more.
+        if (0..TRIES).all(|_| enter(self.home).is_err()) {
+            std::process::abort();
+        }
     }
 }
 
@@ -44,14 +51,14 @@ fn enter(netns: BorrowedFd<'_>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// Outer: the namespace could not be entered, or the thread could not be put back (it is then in the wrong
-/// namespace: the caller must end). Inner: whatever `visit` returns.
+/// Outer: the namespace could not be entered. Inner: whatever `visit` returns. A thread that cannot be put back ends the
+/// process.
 pub fn inside<T>(netns: BorrowedFd<'_>, visit: impl FnOnce() -> T) -> Result<T> {
     let home = current()?;
     enter(netns)?;
     let back = Return { home: home.as_fd(), done: false };
     let value = visit();
-    back.now()?;
+    back.now();
     Ok(value)
 }
 
@@ -68,7 +75,7 @@ pub fn create<T>(visit: impl FnOnce() -> T) -> Result<(OwnedFd, T)> {
     let back = Return { home: home.as_fd(), done: false };
     let made = current();
     let value = visit();
-    back.now()?;
+    back.now();
     Ok((made?, value))
 }
 
