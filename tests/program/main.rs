@@ -34,6 +34,7 @@ mod proc_view;
 mod races;
 mod restart;
 mod run;
+mod secrets;
 mod stats;
 mod terminal;
 mod update;

@@ -109,6 +109,9 @@ pub struct HostConfig {
     /// File to write the id to.
     #[serde(rename = "ContainerIDFile")]
     pub container_id_file: String,
+    /// Secrets that it gets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<crate::secret::SecretUse>,
     /// Log driver and its options.
     pub log_config: LogConfig,
     /// `default`, `bridge`, `host`, `none`, `container:ID` or a network's name.

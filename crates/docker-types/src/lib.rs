@@ -17,6 +17,7 @@ pub mod names;
 pub mod platform;
 pub mod policy;
 pub mod port;
+pub mod secret;
 pub mod security;
 pub mod signal;
 pub mod size;

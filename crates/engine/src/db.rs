@@ -8,6 +8,7 @@ mod containers;
 mod id_blocks;
 mod images;
 mod networks;
+mod secrets;
 mod volumes;
 
 use std::os::unix::fs::PermissionsExt;
@@ -29,7 +30,8 @@ pub(crate) use volumes::VolumeRow;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What makes the tables of each version out of those of the version before; the version is the number of steps done.
 /// A step that was released never changes: what comes later is a new step at the end.
-const STEPS: &[&str] = &[SCHEMA, ID_BLOCKS, OPEN_PORTS, RESTART_WAIT, networks::SCHEMA, DOCUMENTS];
+const STEPS: &[&str] =
+    &[SCHEMA, ID_BLOCKS, OPEN_PORTS, RESTART_WAIT, networks::SCHEMA, DOCUMENTS, secrets::SCHEMA];
 
 /// The last wait before a restart, in milliseconds; 0 begins anew.
 const RESTART_WAIT: &str = "ALTER TABLE containers ADD COLUMN restart_wait INTEGER NOT NULL DEFAULT 0;";

@@ -17,6 +17,7 @@ pub mod networks;
 pub mod roles;
 pub mod rootless;
 pub mod roots;
+pub mod secrets;
 pub mod system;
 pub mod timings;
 pub mod volumes;

@@ -304,6 +304,19 @@ pub struct Image {
     pub containers: u64,
 }
 
+/// What is known of a secret; never what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Its identity.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
 /// A volume.
 #[derive(Debug, Clone)]
 pub struct Volume {

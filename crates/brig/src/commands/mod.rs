@@ -49,6 +49,10 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod secret_create;
+mod secret_inspect;
+mod secret_ls;
+mod secret_rm;
 mod start;
 mod stats;
 mod stop;
@@ -157,6 +161,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { name: "image", about: "Manage images", missing: &["build", "push"] },
     Group { name: "network", about: "Manage networks", missing: &[] },
     Group { name: "system", about: "Manage Brig", missing: &["dial-stdio"] },
+    Group { name: "secret", about: "Manage secrets", missing: &[] },
     Group { name: "volume", about: "Manage volumes", missing: &["update"] },
 ];
 
@@ -174,7 +179,6 @@ pub(crate) const MISSING: &[&str] = &[
     "plugin",
     "push",
     "search",
-    "secret",
     "service",
     "stack",
     "swarm",
@@ -267,6 +271,10 @@ pub(crate) static ENTRIES: &[Entry] = &[
     rmi::ENTRY,
     run::ENTRY,
     save::ENTRY,
+    secret_create::ENTRY,
+    secret_inspect::ENTRY,
+    secret_ls::ENTRY,
+    secret_rm::ENTRY,
     start::ENTRY,
     stats::ENTRY,
     stop::ENTRY,

@@ -86,6 +86,7 @@ fn host_config(flags: &ContainerFlags, world: &dyn World) -> Result<HostConfig> 
     let (security_opt, unmasked) = security_options(flags, world)?;
     Ok(HostConfig {
         binds: binds(flags, world)?,
+        secrets: flags.secret.clone(),
         container_id_file: flags.cidfile.clone().unwrap_or_default(),
         log_config: log_config(flags)?,
         network_mode: networks::mode(flags),

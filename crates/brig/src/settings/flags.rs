@@ -7,7 +7,7 @@ use docker_types::container::{
     DeviceMapping, DeviceRequest, Mount, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice,
 };
 use docker_types::host::NetworkFlag;
-use docker_types::{device, duration, host, limits, mount, policy, security, size};
+use docker_types::{device, duration, host, limits, mount, policy, secret, security, size};
 use engine::containers::PullPolicy;
 
 use super::others::OtherFlags;
@@ -252,6 +252,9 @@ pub(crate) struct ContainerFlags {
     /// Remove the container and its anonymous volumes after the end
     #[arg(long)]
     pub(crate) rm: bool,
+    /// Give it a secret (NAME[,type=mount|env,target=…,uid=…,gid=…,mode=…])
+    #[arg(long, value_name = "list", value_parser = secret::parse)]
+    pub(crate) secret: Vec<secret::SecretUse>,
     /// Security option (seccomp=…|apparmor=…|label=…|no-new-privileges|systempaths=unconfined)
     #[arg(long, value_name = "list")]
     pub(crate) security_opt: Vec<String>,

@@ -25,8 +25,8 @@ use crate::model::Status;
 pub use image::{Change, ChangeKind};
 
 /// What a start makes in a container's files for its own mounts.
-const MADE_BY_START: [&str; 7] =
-    ["dev", "proc", "sys", "etc", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
+const MADE_BY_START: [&str; 9] =
+    ["dev", "proc", "sys", "etc", "etc/hosts", "etc/hostname", "etc/resolv.conf", "run", "run/secrets"];
 /// Name of the mark in a container's run folder.
 const FROZEN_FILE: &str = "frozen";
 

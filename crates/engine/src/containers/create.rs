@@ -63,6 +63,7 @@ impl Engine {
         let argv = merge::complete(&mut spec, &image.config.config)?;
         super::health::check(&spec.config)?;
         self.settle_places(&mut spec)?;
+        self.settle_secrets(&mut spec)?;
         super::spec::capabilities(&spec.host_config)?;
         super::spec::Security::of(&spec.host_config)?;
         super::cdi::edits(&spec.host_config, &self.config().devices.cdi_dirs)?;

@@ -86,7 +86,8 @@ impl Engine {
         let with_privileges = HostConfig { privileged: exec.privileged || host.privileged, ..host.clone() };
         let caps = capabilities(&with_privileges)?;
         let held: &[String] = if identity.uid == 0 { &caps } else { &[] };
-        let mut env = merge::environment(&row.spec.config.env, &exec.env);
+        let mut env = merge::environment(&row.spec.config.env, &self.secret_variables(&row)?);
+        env = merge::environment(&env, &exec.env);
         let mut default = |name: &str, value: &str| {
             if !env.iter().any(|line| line.split('=').next() == Some(name)) {
                 env.push(format!("{name}={value}"));

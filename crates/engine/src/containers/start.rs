@@ -155,6 +155,7 @@ impl Engine {
             crate::timings::mark("other firewalls");
         }
         let created = pending.wait_created().doing(doing)?;
+        self.clear_secrets(row)?;
         crate::timings::mark("created");
         warnings.extend(created.warnings);
         self.db()?.set_running(&row.id, Timestamp::now())?;
@@ -318,9 +319,36 @@ impl Engine {
         }
         let edits = cdi::edits(host, &self.config().devices.cdi_dirs)?;
         cdi::apply(&mut document, edits, rootless::is_rootless() || users.is_some());
+        // How the health is checked is kept; secrets are not.
+        let health = self.health_check(row, &document["process"]);
+        if !host.secrets.is_empty() {
+            self.give_secrets(row, &mut document, users)?;
+        }
         let path = folder.join("config.json");
         fs::write(&path, document.to_string()).at("write", &path)?;
-        Ok((warnings, self.health_check(row, &document["process"])))
+        Ok((warnings, health))
+    }
+
+    /// Adds a container's secrets to its configuration; they are taken out by [`Engine::clear_secrets`].
+    fn give_secrets(
+        &self,
+        row: &ContainerRow,
+        document: &mut serde_json::Value,
+        users: Option<&UserNamespace>,
+    ) -> Result<()> {
+        let shift = |uid, gid| match users.filter(|users| users.shifts()) {
+            Some(users) => users.outside(uid, gid),
+            None => (uid, gid),
+        };
+        let mounts = self.lay_out_secrets(row, shift)?;
+        let variables = self.secret_variables(row)?;
+        if let Some(list) = document["mounts"].as_array_mut() {
+            list.extend(mounts);
+        }
+        if let Some(list) = document["process"]["env"].as_array_mut() {
+            list.extend(variables.into_iter().map(serde_json::Value::from));
+        }
+        Ok(())
     }
 
     fn hostname(&self, row: &ContainerRow, mode: &Mode) -> Result<String> {

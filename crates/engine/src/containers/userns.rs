@@ -79,6 +79,15 @@ impl UserNamespace {
         Ok(copied.map(|user_namespace| image::IdMap { user_namespace, root }))
     }
 
+    /// The numbers outside of a user and a group inside; those that it does not have stay as they are.
+    pub(crate) fn outside(&self, uid: u32, gid: u32) -> (u32, u32) {
+        let find = |map: &Map, id: u32| {
+            let line = map.iter().find(|[first, _, count]| id >= *first && id - first < *count);
+            line.map_or(id, |[first, outside, _]| outside + (id - first))
+        };
+        (find(&self.maps.users, uid), find(&self.maps.groups, gid))
+    }
+
     /// The highest group inside.
     pub(crate) fn highest_gid(&self) -> u32 {
         highest(&self.maps.groups)
