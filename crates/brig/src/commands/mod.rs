@@ -63,6 +63,7 @@ mod tag;
 mod top;
 mod unpause;
 mod unshare;
+mod update;
 pub(crate) mod version;
 mod volume_clone;
 mod volume_create;
@@ -285,6 +286,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
     tag::ENTRY,
     top::ENTRY,
     unpause::ENTRY,
+    update::ENTRY,
     unshare::ENTRY,
     version::ENTRY,
     volume_clone::ENTRY,

@@ -234,7 +234,7 @@ impl Database {
     /// Records another request in the place of the one that the container was made by.
     pub(crate) fn set_spec(&self, id: &ContainerId, spec: &ContainerSpec) -> Result<()> {
         self.write("record an update", |tx| {
-            tx.execute("UPDATE containers SET spec = ?2 WHERE id = ?1", (id.as_str(), text(spec)?))?;
+            tx.execute("UPDATE documents SET spec = ?2 WHERE container = ?1", (id.as_str(), text(spec)?))?;
             Ok(())
         })
     }
