@@ -222,6 +222,28 @@ fn root_an_internal_network_asks_nobody_outside() {
 }
 
 #[test]
+fn root_names_follow_a_container_that_changes_its_networks() {
+    let Some(world) = World::root() else { return };
+    world.brig(["network", "create", "front"]).ok();
+    start(&world, "web", &["--network", "front"]);
+    start(&world, "app", &[]);
+    let address = ip(&world, "web", "front");
+    assert!(!ask(&world, "app", "web").contains(&address), "the default network has no names");
+    world.brig(["network", "connect", "--alias", "guest", "front", "app"]).ok();
+    assert!(ask(&world, "app", "web").contains(&address));
+    assert!(ask(&world, "web", "guest").contains(&ip(&world, "app", "front")));
+    world.brig(["network", "create", "back"]).ok();
+    world.brig(["network", "connect", "back", "web"]).ok();
+    start(&world, "db", &["--network", "back"]);
+    assert!(ask(&world, "web", "db").contains(&ip(&world, "db", "back")));
+    world.brig(["network", "disconnect", "front", "app"]).ok();
+    assert!(!ask(&world, "app", "web").contains(&address));
+    assert!(!ask(&world, "web", "guest").contains("Address: 10."));
+    world.brig(["restart", "-t", "0", "app"]).ok();
+    assert!(!ask(&world, "app", "web").contains(&address));
+}
+
+#[test]
 fn root_names_come_back_after_the_monitors_were_killed() {
     let Some(world) = World::root() else { return };
     world.brig(["network", "create", "front"]).ok();

@@ -228,6 +228,9 @@ impl Engine {
             let back = ContainerRow { name: new.to_owned(), ..row.clone() };
             drop(self.rename_log(&back, &row.name));
         })?;
+        let endpoints = self.db()?.endpoints(&row.id)?;
+        let named = endpoints.iter().filter(|endpoint| !endpoint.network_id.is_empty());
+        self.members_changed(named.map(|endpoint| endpoint.network.as_str()))?;
         let old = format!("/{}", row.name);
         let renamed = ContainerRow { name: new.to_owned(), ..row };
         let event = of_container(&renamed.id, "rename").with("oldName", old);

@@ -64,6 +64,7 @@ impl Engine {
             .ok_or_else(|| Error::NotFound { what: "network", name: name.clone() })?;
         let joined = self
             .join(&row, &net, &endpoint, &before, &netns)
+            .and_then(|()| self.own_networks_changed(&row.id, &row.spec, netns.as_fd()))
             .and_then(|()| self.members_changed([name.as_str()]))
             .and_then(|()| self.db()?.change_endpoint(&row.id, &name, false, &spec));
         if let Err(error) = joined {
@@ -188,6 +189,7 @@ impl Engine {
         });
         link.and(routes).and(ports).and(hosts)?;
         self.db()?.release_endpoint(&row.id, &endpoint.network)?;
+        self.own_networks_changed(&row.id, &row.spec, netns.as_fd())?;
         self.members_changed([endpoint.network.as_str()])
     }
 

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use base::ContainerId;
@@ -96,12 +96,12 @@ impl Engine {
     }
 
     /// Called after a container that runs was put on a network or taken off one: its monitor learns where it is now, and
-    /// begins to answer when it did not yet. `pid` is its init.
-    pub(crate) fn own_networks_changed(
+    /// begins to answer when it did not yet. `netns` is its network.
+    pub(super) fn own_networks_changed(
         &self,
         id: &ContainerId,
         spec: &ContainerSpec,
-        pid: i32,
+        netns: BorrowedFd<'_>,
     ) -> Result<()> {
         let endpoints = self.db()?.endpoints(id)?;
         let run_dir = self.roots().container_run(id.as_str());
@@ -110,13 +110,17 @@ impl Engine {
             return self.write_names(id, spec, &endpoints, port);
         }
         let Some(port) = self.prepare_names(id, spec, &endpoints)? else { return Ok(()) };
-        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
-        let netns = File::open(&path).at("open", &path)?;
-        network::redirect_names(netns.as_fd(), names::ADDRESS, port)
-            .doing(|| "cannot lead the container's questions for names to its monitor".to_owned())?;
         let doing = || format!("cannot have container {} told names", id.short());
-        let mut client = monitor::Client::connect(&run_dir).doing(doing)?;
-        client.serve_names().doing(doing)?;
+        let served = network::redirect_names(netns, names::ADDRESS, port).doing(doing).and_then(|()| {
+            // One that was killed is replaced, and the new one answers by itself.
+            monitor::ensure_monitor(&run_dir, None).doing(doing)?;
+            monitor::Client::connect(&run_dir).doing(doing)?.serve_names().doing(doing)
+        });
+        if let Err(error) = served {
+            // Without the file the next change begins anew.
+            let _ = fs::remove_file(run_dir.join(names::FILE));
+            return Err(error);
+        }
         let (text, _) = self.resolv_conf(spec, &super::Mode::Networks, &endpoints)?;
         // The file itself is what is mounted inside: it is written over, not replaced.
         let path = self.container_path(id).join("resolv.conf");
