@@ -251,7 +251,10 @@ impl Database {
                 "UPDATE endpoints SET pending = ?3 WHERE container = ?1 AND network = ?2",
                 (container.as_str(), network, pending),
             )?;
-            tx.execute("UPDATE containers SET spec = ?2 WHERE id = ?1", (container.as_str(), text(spec)?))?;
+            tx.execute(
+                "UPDATE documents SET spec = ?2 WHERE container = ?1",
+                (container.as_str(), text(spec)?),
+            )?;
             Ok(())
         })
     }
