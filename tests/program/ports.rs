@@ -192,3 +192,40 @@ fn root_of_two_commands_at_once_one_gets_the_port() {
         assert!(String::from_utf8_lossy(&done.stderr).contains("already allocated"), "{done:?}");
     }
 }
+
+/// CVE-2025-54410, CVE-2025-54388: a reload of another firewall takes rules away. Nobody runs a command of Brig's meanwhile.
+#[test]
+fn root_what_a_flush_took_comes_back_by_itself() {
+    let Some(world) = World::root() else { return };
+    if !testkit::needs::programs(&["nft", "curl"]) {
+        return;
+    }
+    let outside = Outside::new(&world);
+    for name in ["one", "two"] {
+        world.brig(["run", "-d", "--name", name, "tiny", "sleep", "300"]).ok();
+    }
+    serve(&world, "web", &["-p", "8080:80"]);
+    let reached = || outside.get("http://192.0.2.1:8080/cgi-bin/who").stdout.contains("192.0.2.9");
+    testkit::eventually("the server", reached);
+    let before = world.sh("nft list ruleset | grep -v counter | sort").ok();
+    for damage in [
+        "nft flush ruleset",
+        "nft list tables | grep 'inet brig' | sed 's/^/delete /' | nft -f -",
+        "nft list tables | grep 'ip brig' | sed 's/^/flush /' | nft -f -",
+        "nft list tables | grep 'inet brig' | sed 's/^/flush /' | nft -f -",
+    ] {
+        world.sh(damage).ok();
+        testkit::eventually(damage, || {
+            reached() && world.sh("nft list ruleset | grep -v counter | sort").stdout.trim() == before.trim()
+        });
+    }
+    // The rules of others are not touched.
+    world.sh("nft flush ruleset; nft add table inet others").ok();
+    testkit::eventually("the ports", reached);
+    assert!(world.sh("nft list tables").ok().contains("table inet others"));
+    world.sh("nft delete table inet others").ok();
+    // By hand it is done at once, and again does nothing.
+    world.brig(["network", "repair"]).ok();
+    world.brig(["network", "repair"]).ok();
+    assert!(reached());
+}

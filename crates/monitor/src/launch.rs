@@ -61,6 +61,9 @@ pub struct Launch {
     /// How the container's health is checked, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthCheck>,
+    /// What is done when somebody changed the firewall; `None` when the container does not depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardSpec>,
     /// The program that the monitor and its clean-up are; `None` for this very one (`/proc/self/exe`).
     #[serde(default)]
     pub program: Option<PathBuf>,
@@ -84,6 +87,16 @@ pub struct HealthCheck {
     /// Arguments after the program's name of the command that is run with the new status when it changes; empty for none.
     #[serde(with = "os_strings")]
     pub changed: Vec<OsString>,
+}
+
+/// What is done when somebody changed the firewall.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardSpec {
+    /// The file in which monitors note that they have had it looked at, the same for all of a run root.
+    pub stamp: PathBuf,
+    /// Arguments after the program's name of the command that looks.
+    #[serde(with = "os_strings")]
+    pub command: Vec<OsString>,
 }
 
 /// What the process of a container reads on its standard input.
@@ -245,6 +258,7 @@ mod tests {
             seccomp_cache: None,
             events: None,
             health: Some(HealthCheck { process: "{}".into(), retries: 3, ..HealthCheck::default() }),
+            guard: Some(GuardSpec { stamp: "/run/stamp".into(), command: vec!["network".into()] }),
             program: None,
         };
         launch.save().unwrap();

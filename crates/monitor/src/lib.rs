@@ -33,7 +33,7 @@ mod wire;
 pub use client::{AttachOptions, Claim, Client, Event, ExecLaunch, Session, SessionSender};
 pub use error::{Error, Result};
 pub use health::{HealthReport, HealthStatus, ProbeResult};
-pub use launch::{CgroupManager, HealthCheck, Launch, LaunchFds, LogSpec, StdinMode};
+pub use launch::{CgroupManager, GuardSpec, HealthCheck, Launch, LaunchFds, LogSpec, StdinMode};
 pub use process::{monitor_main, monitor_main_with};
 pub use record::{ExecRecord, ExitRecord, StateRecord};
 pub use spawn::{CreatedInfo, Pending, Started, ensure_monitor, spawn};

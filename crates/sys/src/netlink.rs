@@ -33,3 +33,43 @@ pub fn enable(socket: impl AsFd, option: i32) -> Result<()> {
         Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
     }
 }
+
+/// Has the kernel throw away what comes to the netlink socket `socket` and begins with a message of one of `types`, as numbered
+/// in `nlmsghdr`; at most 100.
+///
+/// Source: the kernel's networking/filter.rst (classic BPF); a netlink message has its type at its fifth byte.
+pub fn refuse_first_types(socket: impl AsFd, types: &[u16]) -> Result<()> {
+    const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
+    const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    if types.len() > 100 {
+        return Err(Errno::INVAL);
+    }
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut program = vec![step(LOAD_HALF, 0, 0, 4)];
+    for (nth, kind) in types.iter().enumerate() {
+        // A load is big-endian, the header is in the machine's order. A hit goes behind the others and the pass.
+        let value = u32::from(u16::from_be_bytes(kind.to_ne_bytes()));
+        program.push(step(JUMP_EQUAL, (types.len() - nth) as u8, 0, value));
+    }
+    program.push(step(RETURN, 0, 0, u32::MAX));
+    program.push(step(RETURN, 0, 0, 0));
+    let filter = libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
+    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: the pointer names `filter`, whose own pointer and length describe `program`; both live until the call returns,
+    // and the kernel only reads and keeps a copy.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            std::ptr::from_ref(&filter).cast(),
+            size,
+        )
+    };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
+    }
+}

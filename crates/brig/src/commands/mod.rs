@@ -35,6 +35,7 @@ mod network_disconnect;
 mod network_inspect;
 mod network_ls;
 mod network_prune;
+mod network_repair;
 mod network_rm;
 mod output;
 mod pause;
@@ -261,6 +262,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
     network_inspect::ENTRY,
     network_ls::ENTRY,
     network_prune::ENTRY,
+    network_repair::ENTRY,
     network_rm::ENTRY,
     pause::ENTRY,
     port::ENTRY,

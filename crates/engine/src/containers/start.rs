@@ -136,7 +136,8 @@ impl Engine {
             .map(OwnedFd::try_clone)
             .transpose()
             .at("duplicate the network of", &folder)?;
-        let launch = Launch { health, ..self.launch(row)? };
+        let guard = prepared.depends_on_firewall().then(|| self.firewall_guard());
+        let launch = Launch { health, guard, ..self.launch(row)? };
         let userns = users.map(|users| users.namespace);
         let keep = prepared.keep().at("duplicate the network of", &folder)?;
         let fds = LaunchFds { rootfs: Some(rootfs), netns, userns, keep };
@@ -400,6 +401,7 @@ impl Engine {
             exit_file: folder.join(EXIT_FILE),
             durable: !host.auto_remove,
             cleanup: self.own_command(["container", "cleanup", row.id.as_str()].map(OsString::from)),
+            guard: None,
             init: host.init.unwrap_or(false),
             cgroup: match self.cgroups() {
                 CgroupSetting::Cgroupfs => CgroupManager::Cgroupfs,
@@ -414,7 +416,7 @@ impl Engine {
     }
 
     /// A command of this program, with the roots of this engine.
-    pub(super) fn own_command<const N: usize>(&self, command: [OsString; N]) -> Vec<OsString> {
+    pub(crate) fn own_command<const N: usize>(&self, command: [OsString; N]) -> Vec<OsString> {
         let roots = self.roots();
         let mut words: Vec<OsString> = Vec::new();
         for (flag, path) in [("--root", &roots.data), ("--run-root", &roots.run), ("--config", &roots.config)]

@@ -98,6 +98,11 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// Whether the container is cut off, or open, when the firewall's rules are gone.
+    pub(crate) fn depends_on_firewall(&self) -> bool {
+        !self.nets.is_empty() && !rootless::is_rootless()
+    }
+
     /// What the container's monitor has to keep open.
     pub(crate) fn keep(&self) -> std::io::Result<Option<OwnedFd>> {
         self.user_network.as_ref().map(OwnedFd::try_clone).transpose()

@@ -1,6 +1,7 @@
 //! Published ports: given out by the database, led to containers by the firewall.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -93,6 +94,40 @@ impl Engine {
                 .doing(|| format!("cannot publish the ports of container {} again", id.short()))?;
         }
         Ok(())
+    }
+
+    /// Puts back what somebody took away of the rules and of the published ports. What is in place is left alone.
+    pub fn repair_firewall(&self) -> Result<()> {
+        if rootless::is_rootless() {
+            return Ok(());
+        }
+        let lock = self.lock_networks()?;
+        self.rebuild_firewall(&lock)?;
+        let firewall = self.firewall()?;
+        let held = firewall.list_published().doing(|| self.doing_firewall())?;
+        let mut wanted: BTreeMap<ContainerId, Vec<Port>> = BTreeMap::new();
+        for (id, port) in self.db()?.all_ports()? {
+            wanted.entry(id).or_default().push(port);
+        }
+        if wanted.values().flatten().any(|port| !port.open) {
+            firewall.ensure_gate().doing(|| self.doing_firewall())?;
+        }
+        let holds = |id: &ContainerId, port: &Port| {
+            held.iter().any(|held| held.owner == id.as_str() && *held.host_ports.start() == port.host_first)
+        };
+        wanted.retain(|id, ports| !ports.iter().all(|port| holds(id, port)));
+        for (id, ports) in wanted {
+            self.publish_ports(&id, &ports, &self.db()?.endpoints(&id)?)?;
+        }
+        Ok(())
+    }
+
+    /// What monitors do when somebody changed the firewall.
+    pub(crate) fn firewall_guard(&self) -> monitor::GuardSpec {
+        monitor::GuardSpec {
+            stamp: self.roots().run.join("firewall.seen"),
+            command: self.own_command(["network", "repair"].map(OsString::from)),
+        }
     }
 
     fn doing_firewall(&self) -> String {

@@ -49,6 +49,7 @@ impl Monitor<'_> {
         if let Some(netns) = &fds.netns {
             self.serve_names(netns.as_fd())?;
         }
+        self.begin_guard();
         let (creator, launch) = (self.creator, &self.launch);
         let link = fork::fork(&keep, |link| {
             let stdio = stdio.as_ref().map(|fds| fds.each_ref().map(|fd| fd.try_clone()));
@@ -94,6 +95,7 @@ impl Monitor<'_> {
         self.watch_outputs(Target::Init);
         // A container that goes on without names is better off than one without a monitor.
         let _ = self.serve_names_of_init();
+        self.begin_guard();
         Ok(())
     }
 
@@ -336,9 +338,13 @@ impl Monitor<'_> {
     /// Removes this monitor's own files, while the lock says that they are its own.
     pub(super) fn remove_files(&mut self) {
         if self.lock.take().is_some() {
-            for name in
-                FIFOS.into_iter().chain([StateRecord::FILE, SOCKET, crate::health::FILE, "launch.json"])
-            {
+            for name in FIFOS.into_iter().chain([
+                StateRecord::FILE,
+                SOCKET,
+                crate::health::FILE,
+                crate::names::FILE,
+                "launch.json",
+            ]) {
                 // Most of them need not exist.
                 let _ = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
             }

@@ -18,6 +18,7 @@ mod endpoint;
 mod events;
 mod execs;
 mod fork;
+mod guard;
 mod health;
 mod life;
 mod monitor;

@@ -14,6 +14,7 @@ use sys::pages::Pages;
 use super::endpoint::Endpoint;
 use super::execs::Exec;
 use super::fork::Link;
+use super::guard::Guard;
 use super::health::Health;
 use super::names::Names;
 use super::peer::Peer;
@@ -128,6 +129,7 @@ pub(super) struct Monitor<'c> {
     pub(super) cleanup_fd: Option<OwnedFd>,
     pub(super) cleanup_text: Vec<u8>,
     pub(super) names: Option<Names>,
+    pub(super) guard: Option<Guard>,
 }
 
 impl<'c> Monitor<'c> {
@@ -175,6 +177,7 @@ impl<'c> Monitor<'c> {
             cleanup_fd: None,
             cleanup_text: Vec::new(),
             names: None,
+            guard: None,
         })
     }
 
@@ -204,6 +207,7 @@ impl<'c> Monitor<'c> {
                 self.dispatch(*one);
             }
             self.names_time();
+            self.tick_guard();
             self.tick_health();
         }
         Ok(())
@@ -228,6 +232,7 @@ impl<'c> Monitor<'c> {
             Token::NamesListener => self.on_names_listener(),
             Token::Flight(number) => self.on_flight(number),
             Token::NamesConnection(number) => self.on_names_connection(number),
+            Token::Guard => self.on_guard(),
         }
     }
 
@@ -247,7 +252,7 @@ impl<'c> Monitor<'c> {
             _ => None,
         };
         let flight = self.names_deadline().map(|until| until.saturating_sub(now_ms()));
-        [idle, deadline, self.health_wait(), flight].into_iter().flatten().min()
+        [idle, deadline, self.health_wait(), flight, self.guard_wait()].into_iter().flatten().min()
     }
 
     /// Nothing happened for a while: memory goes back, and what waited for a moment may have its moment.

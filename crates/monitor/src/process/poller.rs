@@ -37,6 +37,8 @@ pub(super) enum Token {
     Flight(u32),
     /// A conversation about names has ended.
     NamesConnection(u32),
+    /// Somebody changed the firewall.
+    Guard,
 }
 
 /// Which process.
@@ -131,6 +133,7 @@ impl Token {
             Self::NamesListener => pack(21, 0, 0),
             Self::Flight(index) => pack(22, 0, index),
             Self::NamesConnection(index) => pack(23, 0, index),
+            Self::Guard => pack(24, 0, 0),
         }
     }
 
@@ -151,6 +154,7 @@ impl Token {
             21 => Self::NamesListener,
             22 => Self::Flight(index),
             23 => Self::NamesConnection(index),
+            24 => Self::Guard,
             _ => return None,
         })
     }
@@ -196,6 +200,7 @@ mod tests {
                 Token::NamesListener,
                 Token::Flight(7),
                 Token::NamesConnection(7),
+                Token::Guard,
             ] {
                 assert_eq!(Token::decode(token.encode()), Some(token));
             }

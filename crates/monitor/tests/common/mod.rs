@@ -50,6 +50,7 @@ impl World {
             seccomp_cache: None,
             events: None,
             health: None,
+            guard: None,
             program: Some(env!("CARGO_BIN_EXE_monitor-plain").into()),
         };
         Self { root, launch }
