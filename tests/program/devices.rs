@@ -141,3 +141,37 @@ fn root_gpus_are_cdi_devices() {
     let shown = described.brig(&["inspect", "-f", "{{json .HostConfig.DeviceRequests}}", "box"]).ok();
     assert_eq!(shown, r#"[{"Driver":"","Count":-1,"DeviceIDs":null,"Capabilities":[["gpu"]],"Options":{}}]"#);
 }
+
+#[test]
+fn root_device_rules_decide_what_can_be_opened() {
+    let Some(world) = World::root() else { return };
+    let script = "mknod /tmp/kmsg c 1 11 && exec 3< /tmp/kmsg && echo opened";
+    let run = |more: &[&str]| world.brig([&["run", "--rm"], more, &["tiny", "sh", "-c", script]].concat());
+    assert!(!run(&[]).stdout.contains("opened"));
+    let allowed = run(&["--cap-add", "SYSLOG", "--device-cgroup-rule", "c 1:11 rm"]);
+    assert!(allowed.stdout.contains("opened"), "{allowed:?}");
+    run(&["--device-cgroup-rule", "c 1:x r"]).refuses(125, &["invalid device cgroup format 'c 1:x r'"]);
+}
+
+#[test]
+fn root_the_parent_group_can_be_chosen() {
+    let Some(world) = World::root() else { return };
+    let args = [
+        "run",
+        "--rm",
+        "--cgroupns",
+        "host",
+        "--cgroup-parent",
+        "/brig-test/below",
+        "tiny",
+        "cat",
+        "/proc/self/cgroup",
+    ];
+    let groups = world.brig(args).ok();
+    assert!(groups.contains(":/brig-test/below/"), "{groups}");
+    for wrong in ["/../../up", "a/../../../b"] {
+        let done = world.brig(["run", "--rm", "--cgroup-parent", wrong, "tiny", "true"]);
+        assert_eq!(done.code, 125, "{done:?}");
+    }
+    assert_eq!(world.brig(["ps", "-aq"]).ok(), "");
+}

@@ -33,6 +33,7 @@ mod ports;
 mod proc_view;
 mod races;
 mod restart;
+mod rights;
 mod run;
 mod secrets;
 mod stats;

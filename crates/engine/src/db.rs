@@ -11,7 +11,7 @@ mod networks;
 mod secrets;
 mod volumes;
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -112,9 +112,28 @@ impl<T> SqlContext<T> for rusqlite::Result<T> {
     }
 }
 
+/// Takes the file and its companions, which older programs left open, from others: variables hold passwords.
+fn protect(path: &Path) -> Result<()> {
+    for end in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        let path = Path::new(&name);
+        match std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            result => result.at("protect", path)?,
+        }
+    }
+    Ok(())
+}
+
 impl Database {
     /// Opens the file `path`, makes its tables where they are missing, refuses those of a newer program.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            // SQLite gives its journal and index the mode that the file has when it is opened first.
+            let file = std::fs::File::options().append(true).create(true).mode(0o600).open(path);
+            drop(file.at("make", path)?);
+        }
         let connection = Connection::open(path).sql("open the file")?;
         connection.busy_timeout(BUSY_TIMEOUT).sql("set the time-out")?;
         connection
@@ -132,10 +151,8 @@ impl Database {
         if version > known {
             return Err(Error::Format { path: path.to_owned(), found: version.to_string(), known });
         }
-        if version == 0 {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).at("protect", path)?;
-        }
         if version < known {
+            protect(path)?;
             database.write("make the tables", |tx| {
                 // Another process may have been faster.
                 let done: u32 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;

@@ -55,6 +55,10 @@ pub(crate) fn accept(listener: &OwnedFd) -> Option<OwnedFd> {
     // A connection that was given up before it is accepted is nobody's error.
     let socket = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).ok()?;
     let peer = sockopt::socket_peercred(&socket).ok()?.uid;
+    #[cfg(test)]
+    if tests::EVERYBODY_IS_HEARD.get() {
+        return Some(socket);
+    }
     (peer.is_root() || peer == rustix::process::geteuid()).then_some(socket)
 }
 
@@ -70,6 +74,44 @@ fn stream(flags: SocketFlags) -> Result<OwnedFd, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    thread_local! {
+        /// Takes the guard away, to show that its test fails without it.
+        pub(super) static EVERYBODY_IS_HEARD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+
+    /// CVE-2020-15257: whoever reaches the socket is asked who he is, whatever the modes of the files say.
+    #[test]
+    fn root_strangers_are_sent_away() {
+        if !rustix::process::geteuid().is_root() {
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), b"SKIP needs root\n");
+            return;
+        }
+        let root = std::env::temp_dir().join(format!("brig-strangers-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let listener = listen_in(&open_dir(&root).unwrap()).unwrap();
+        let everybody =
+            |path: &Path| std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
+        everybody(&root);
+        everybody(&root.join(SOCKET));
+        let heard = || {
+            let path = root.join(SOCKET);
+            let stranger = std::thread::spawn(move || {
+                let nobody = rustix::process::Uid::from_raw(65534);
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+                std::os::unix::net::UnixStream::connect(path)
+            });
+            let _stream = stranger.join().unwrap().unwrap();
+            accept(&listener).is_some()
+        };
+        assert!(!heard());
+        EVERYBODY_IS_HEARD.set(true);
+        let without = heard();
+        EVERYBODY_IS_HEARD.set(false);
+        assert!(without, "the test proves nothing");
+        std::fs::remove_dir_all(root).unwrap();
+    }
 
     #[test]
     fn a_path_longer_than_an_address_is_no_obstacle() {
