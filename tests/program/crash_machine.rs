@@ -161,3 +161,22 @@ fn root_after_a_reboot_everything_starts_again() {
     world.brig(["rm", "-f", "box", "paused"]).ok();
     world.brig(["volume", "rm", "data"]).ok();
 }
+
+/// The clock was set back while the container wrote: each line has its own time, and none is lost to those before it.
+#[test]
+fn root_a_clock_that_went_back_hides_no_line_of_a_log() {
+    let Some(world) = World::root() else { return };
+    world.brig(["run", "--name", "box", "tiny", "true"]).ok();
+    let path = world.inspect("box", "{{.LogPath}}");
+    let line = |text: &str, time: &str| {
+        format!(
+            "{{\"log\":\"{text}\\\\n\",\"stream\":\"stdout\",\"time\":\"2026-01-01T{time}.000000000Z\"}}\\n"
+        )
+    };
+    let text = line("one", "10:00:00") + &line("two", "09:00:00") + &line("three", "10:00:01");
+    world.sh(&format!("printf '{text}' > {path}")).ok();
+    assert_eq!(world.brig(["logs", "box"]).ok(), "one\ntwo\nthree");
+    assert_eq!(world.brig(["logs", "--since", "2026-01-01T09:30:00Z", "box"]).ok(), "one\nthree");
+    assert_eq!(world.brig(["logs", "--until", "2026-01-01T09:30:00Z", "box"]).ok(), "two");
+    assert_eq!(world.brig(["logs", "--tail", "2", "box"]).ok(), "two\nthree");
+}

@@ -11,6 +11,8 @@ pub struct Scene {
     pub before: &'static [&'static str],
     /// The command in which the fault happens.
     pub action: &'static str,
+    /// Whether the scene ends with the last process of the program, and not with the command.
+    pub follow: bool,
     /// What a user does after the fault before the command is repeated, if it cannot just be repeated.
     pub undo: &'static [&'static str],
     /// What the repeated command may say when the one that failed had done its work already.
@@ -21,8 +23,16 @@ pub struct Scene {
     pub after: &'static [&'static str],
 }
 
-const PLAIN: Scene =
-    Scene { name: "", before: &[], action: "", undo: &[], done_before: "", claims: &[], after: &[] };
+const PLAIN: Scene = Scene {
+    name: "",
+    before: &[],
+    action: "",
+    follow: false,
+    undo: &[],
+    done_before: "",
+    claims: &[],
+    after: &[],
+};
 
 const RUNS: (&str, &str) = ("inspect -f {{.State.Status}} box", "running");
 const IS_GONE: (&str, &str) = ("ps -aq --filter name=box", "");
@@ -57,6 +67,78 @@ pub const SCENES: &[Scene] = &[
         action: "run --rm --name box -v /a -p 8080:80 tiny true",
         undo: &["rm -f -v box"],
         claims: &[IS_GONE],
+        ..PLAIN
+    },
+    Scene {
+        name: "run-short",
+        action: "run -d --name box -v /a -p 8080:80 tiny true",
+        follow: true,
+        undo: &["rm -f -v box"],
+        claims: &[("wait box", "0"), ("inspect -f {{.State.Status}} box", "exited")],
+        ..PLAIN
+    },
+    Scene {
+        name: "run-short-rm",
+        action: "run -d --rm --name box -v /a -p 8080:80 tiny true",
+        follow: true,
+        undo: &["rm -f -v box"],
+        claims: &[IS_GONE],
+        ..PLAIN
+    },
+    Scene {
+        name: "run-again",
+        action: "run -d --restart on-failure:1 --name box tiny false",
+        follow: true,
+        undo: &["rm -f -v box"],
+        claims: &[("wait box", "1"), ("inspect -f {{.State.Status}} box", "exited")],
+        ..PLAIN
+    },
+    Scene {
+        name: "run-health",
+        action: "run -d --health-cmd true --health-interval 200ms --name box tiny sleep 100",
+        undo: &["rm -f -v box"],
+        claims: &[RUNS, ANSWERS],
+        ..PLAIN
+    },
+    Scene {
+        name: "run-network",
+        before: &["network create net"],
+        action: "run -d --name box --network net -p 8080:80 tiny sleep 100",
+        undo: &["rm -f -v box"],
+        claims: &[RUNS, ANSWERS],
+        after: &["network rm net"],
+        ..PLAIN
+    },
+    Scene {
+        name: "network-create",
+        action: "network create --label a=b net",
+        done_before: "already exists",
+        claims: &[
+            ("network ls --filter name=net --format {{.Name}}", "net"),
+            ("run --rm --network net tiny true", ""),
+        ],
+        after: &["network rm net"],
+        ..PLAIN
+    },
+    Scene {
+        name: "network-rm",
+        before: &["network create net", "run --rm --network net tiny true"],
+        action: "network rm net",
+        done_before: "No such network",
+        claims: &[("network ls --filter name=net --format {{.Name}}", "")],
+        ..PLAIN
+    },
+    Scene {
+        name: "cp-in",
+        before: &["run -d --name box tiny sleep 100"],
+        action: "cp @other.tar box:/tmp/file",
+        claims: &[("exec box ls /tmp/file", "/tmp/file")],
+        ..PLAIN
+    },
+    Scene {
+        name: "cp-out",
+        before: &["run --name box tiny true"],
+        action: "cp box:/etc/passwd @out.tar",
         ..PLAIN
     },
     Scene {

@@ -14,8 +14,8 @@ use crate::scene;
 /// Seconds after which a command counts as hanging.
 const PATIENCE: u32 = 30;
 /// How often, and after what pauses, the world is looked at until it is as it was.
-const LOOKS: u32 = 60;
-const PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const LOOKS: u32 = 60;
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// A world between two scenes.
 #[derive(Debug)]

@@ -100,8 +100,24 @@ pub struct Fault<'a> {
     pub mode: Mode,
 }
 
-/// Runs `command` to its end, with its output in files below `scratch`. Processes that remain run on untraced.
-pub fn run(command: &Command, program: &Path, scratch: &Path, fault: Option<&Fault<'_>>) -> Result<Traced> {
+/// How a command is run.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// The program whose processes are looked at.
+    pub program: &'a Path,
+    /// Where the files are that take the output.
+    pub scratch: &'a Path,
+    /// Processes of the program that run already: monitors.
+    pub running: &'a [i32],
+    /// Whether to go on until every process of the program has ended.
+    pub follow: bool,
+    /// What is to happen.
+    pub fault: Option<&'a Fault<'a>>,
+}
+
+/// Runs `command` to its end. Processes that remain run on untraced.
+pub fn run(command: &Command, run: &Run<'_>) -> Result<Traced> {
+    let &Run { program, scratch, fault, .. } = run;
     let (stdout, stderr) = (scratch.join("stdout"), scratch.join("stderr"));
     let root = start(command, &File::create(&stdout)?, &File::create(&stderr)?)?;
     let mut tracer = Tracer {
@@ -114,7 +130,14 @@ pub fn run(command: &Command, program: &Path, scratch: &Path, fault: Option<&Fau
         traced: Traced::default(),
     };
     tracer.tracees.insert(root, Tracee::foreign());
-    tracer.traced.code = tracer.until_end(root)?;
+    for pid in run.running {
+        // One that has just ended is none.
+        if trace::seize(*pid).and_then(|()| trace::interrupt(*pid)).is_ok() {
+            let role = tracer.name("monitor");
+            tracer.tracees.insert(*pid, Tracee { role, ours: true, answer: None });
+        }
+    }
+    tracer.until_end(root, run.follow)?;
     tracer.release()?;
     let read = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     tracer.traced.stdout = read(&stdout)?;
@@ -199,24 +222,29 @@ struct Tracer<'a> {
 }
 
 impl Tracer<'_> {
-    /// Lets everything run until the process `root` has ended; returns its exit status.
-    fn until_end(&mut self, root: i32) -> Result<i32> {
-        loop {
-            let Some((pid, stop)) = trace::wait()? else { bail!("the command vanished") };
+    /// Lets everything run until the process `root` has ended, whose exit status is kept, or until all have with `follow`.
+    fn until_end(&mut self, root: i32, follow: bool) -> Result<()> {
+        let mut ended = false;
+        while !ended || follow && self.tracees.values().any(|tracee| tracee.ours) {
+            let Some((pid, stop)) = trace::wait()? else {
+                if ended {
+                    return Ok(());
+                }
+                bail!("the command vanished")
+            };
             match stop {
                 Stop::Exited(_) | Stop::Killed(_) => {
                     self.tracees.remove(&pid);
                     if pid == root {
-                        return Ok(match stop {
-                            Stop::Exited(code) => code,
-                            _ => 128 + SIGKILL,
-                        });
+                        ended = true;
+                        self.traced.code = if let Stop::Exited(code) = stop { code } else { 128 + SIGKILL };
                     }
                 }
                 // One that was killed meanwhile is not there any more; its end is told next.
                 stop => ignore_gone(self.stopped(pid, stop))?,
             }
         }
+        Ok(())
     }
 
     fn stopped(&mut self, pid: i32, stop: Stop) -> Result<()> {

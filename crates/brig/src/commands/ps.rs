@@ -84,8 +84,13 @@ impl Args {
         if last < -1 {
             bail!("invalid value for --last: {last}");
         }
-        let all = engine.containers()?;
         let everything = self.all || last >= 0 || filters.contains("status") || filters.contains("exited");
+        // A filter may name a container that has ended: since=NAME.
+        let all = if everything || !self.filter.is_empty() {
+            engine.containers()?
+        } else {
+            engine.running_containers()?
+        };
         let picked = select::containers(engine, all, filters)?;
         let mut picked: Vec<Container> =
             picked.into_iter().filter(|container| everything || select::is_listed(container)).collect();

@@ -190,7 +190,7 @@ impl Engine {
 }
 
 /// Whether there is a process of that number that has not ended; one that nobody has reaped yet has.
-fn is_process(pid: i32) -> bool {
+pub(super) fn is_process(pid: i32) -> bool {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in parentheses may hold anything, so the state is what follows the last one.
     let end = stat.iter().rposition(|byte| *byte == b')');
@@ -235,6 +235,12 @@ mod tests {
         }
         child.wait().unwrap();
         assert!(!is_process(pid));
+    }
+
+    #[test]
+    fn a_clock_that_went_back_makes_a_short_run() {
+        let started = Timestamp::from_second(1_000).unwrap();
+        assert_eq!(run_length(Some(started), Timestamp::from_second(400).unwrap()), Duration::ZERO);
     }
 
     #[test]

@@ -86,7 +86,16 @@ impl Engine {
     pub fn containers(&self) -> Result<Vec<Container>> {
         // What a killed command left half done is finished where it can be; the command that needs it says why not.
         let _ = self.finish_pending();
-        let rows = self.db()?.containers()?;
+        self.views(self.db()?.containers()?)
+    }
+
+    /// Returns those that run, or wait for a restart or for the end of their removal: those that stopped are not even read.
+    pub fn running_containers(&self) -> Result<Vec<Container>> {
+        let _ = self.finish_pending();
+        self.views(self.db()?.running_containers()?)
+    }
+
+    fn views(&self, rows: Vec<ContainerRow>) -> Result<Vec<Container>> {
         crate::timings::mark("database");
         let mut list = Vec::with_capacity(rows.len());
         for row in rows {

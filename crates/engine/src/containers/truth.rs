@@ -1,12 +1,14 @@
 //! What is true of a container: the row compared with the monitor's files and the kernel.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use base::ContainerId;
 use jiff::Timestamp;
 use monitor::{ExitRecord, StateRecord};
 
 use super::EXIT_FILE;
+use super::cleanup::is_process;
 use crate::Engine;
 use crate::db::{ContainerRow, RunResult};
 use crate::model::{State, Status};
@@ -14,6 +16,10 @@ use crate::model::{State, Status};
 /// Exit code of a container of whose end nothing is known (the machine fell, or its monitor was killed on an old
 /// kernel), as Docker has it.
 const UNKNOWN_EXIT: i32 = 255;
+
+/// How long a living monitor may take to write its record, and how often one looks.
+const RECORD_PATIENCE: Duration = Duration::from_millis(500);
+const RECORD_POLL: Duration = Duration::from_millis(2);
 
 /// What the kernel and the monitor's files say of one that is recorded as running.
 #[derive(Debug)]
@@ -27,8 +33,31 @@ pub(crate) enum Truth {
 }
 
 impl Engine {
-    /// Asks the kernel and the monitor's files.
+    /// Asks the kernel and the monitor's files. What a living monitor is just about to write is waited for: its record of a
+    /// start comes after the row's, its record of an end after the end.
     pub(crate) fn truth(&self, id: &ContainerId) -> Truth {
+        let end = Instant::now() + RECORD_PATIENCE;
+        loop {
+            match self.told(id) {
+                Truth::Lost if Instant::now() < end && self.is_watched(id) => std::thread::sleep(RECORD_POLL),
+                // It may have been written, and the monitor have ended, between the two questions.
+                Truth::Lost => return self.told(id),
+                truth => return truth,
+            }
+        }
+    }
+
+    /// Whether a container of which nothing is told has a monitor.
+    fn is_watched(&self, id: &ContainerId) -> bool {
+        let run_dir = self.roots().container_run(id.as_str());
+        match StateRecord::load(&run_dir) {
+            Ok(Some(state)) => is_process(state.monitor),
+            _ => monitor::Client::connect(&run_dir).is_ok(),
+        }
+    }
+
+    /// Reads what there is to read now.
+    fn told(&self, id: &ContainerId) -> Truth {
         if let Ok(Some(state)) = StateRecord::load(&self.roots().container_run(id.as_str()))
             && state.is_alive()
         {

@@ -158,6 +158,16 @@ impl Database {
             .sql("list containers")
     }
 
+    /// The containers that are neither only made nor ended, newest first.
+    pub(crate) fn running_containers(&self) -> Result<Vec<ContainerRow>> {
+        self.connection
+            .prepare_cached(
+                "SELECT * FROM containers WHERE status NOT IN ('created', 'exited', 'dead') ORDER BY created DESC, id",
+            )
+            .and_then(|mut query| query.query_map([], ContainerRow::read)?.collect())
+            .sql("list running containers")
+    }
+
     /// How many containers use each image.
     pub(crate) fn image_users(&self, image: &Digest) -> Result<Vec<(ContainerId, String)>> {
         self.connection

@@ -231,7 +231,8 @@ impl Sink<'_, '_> {
             // What has no readable moment is inside every span.
             if let Some(moment) = parse_time(record.time) {
                 if self.options.until.is_some_and(|until| moment > until) {
-                    return Ok(false);
+                    // The clock may have been set back after it: what was written later may be earlier.
+                    return Ok(self.options.follow.is_none());
                 }
                 if self.options.since.is_some_and(|since| moment < since) {
                     return Ok(true);

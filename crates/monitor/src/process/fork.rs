@@ -77,14 +77,14 @@ pub(super) fn make_init(link: &OwnedFd, make: impl FnOnce() -> Result<MadeInit, 
         Err(refusal) => return say_refused(link, refusal),
     };
     let pidfd = made.process.pidfd.as_fd().try_clone_to_owned();
-    say_made(link, made.process);
     let mut word = [0];
-    match recv(link, &mut word[..], RecvFlags::empty()) {
-        Ok((1, _)) => match (made.start)() {
-            Ok(()) => say(link, &Wire::Started, &[]),
+    let told = say_made(link, made.process);
+    match told.then(|| recv(link, &mut word[..], RecvFlags::empty())) {
+        Some(Ok((1, _))) => match (made.start)() {
+            Ok(()) => drop(say(link, &Wire::Started, &[])),
             Err(refusal) => say_refused(link, refusal),
         },
-        // The monitor was killed: nobody would ever start it.
+        // The monitor was killed or does not know of the init: nobody would ever start it.
         _ => {
             if let Ok(pidfd) = pidfd {
                 let _ = sys::process::pidfd_kill(pidfd.as_fd(), SIGKILL);
@@ -98,15 +98,17 @@ const SIGKILL: i32 = 9;
 /// The creator's work for an exec session.
 pub(super) fn make_exec(link: &OwnedFd, make: impl FnOnce() -> Result<MadeProcess, Refusal>) {
     match make() {
-        Ok(made) => say_made(link, made),
+        // What runs without the monitor's knowledge is killed with the container.
+        Ok(made) => drop(say_made(link, made)),
         Err(refusal) => say_refused(link, refusal),
     }
 }
 
-fn say_made(link: &OwnedFd, made: MadeProcess) {
+/// Returns whether the monitor knows now.
+fn say_made(link: &OwnedFd, made: MadeProcess) -> bool {
     let mut fds = vec![made.pidfd.as_fd()];
     fds.extend(made.console.as_ref().map(AsFd::as_fd));
-    say(link, &Wire::Made { pid: made.pid, warnings: made.warnings }, &fds);
+    say(link, &Wire::Made { pid: made.pid, warnings: made.warnings }, &fds)
 }
 
 fn say_refused(link: &OwnedFd, refusal: Refusal) {
@@ -116,24 +118,26 @@ fn say_refused(link: &OwnedFd, refusal: Refusal) {
         end -= 1;
     }
     text.truncate(end);
+    // Without this word the creator has ended without one, which is an error, too.
     say(link, &Wire::Refused(Failure::new(refusal.kind, text)), &[]);
 }
 
-fn say(link: &OwnedFd, message: &Wire, fds: &[BorrowedFd<'_>]) {
-    let Ok(text) = serde_json::to_vec(message) else { return };
+fn say(link: &OwnedFd, message: &Wire, fds: &[BorrowedFd<'_>]) -> bool {
+    let Ok(text) = serde_json::to_vec(message) else { return false };
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
-    // A monitor that has gone needs no answer.
-    let _ = sendmsg(link, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL);
+    sendmsg(link, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL).is_ok()
 }
 
 impl Link {
-    /// Tells the creator to start its init.
-    pub(super) fn go_on(&self) -> bool {
-        send(&self.socket, &[1], SendFlags::NOSIGNAL).is_ok()
+    /// Tells the creator to start its init. One that cannot be told is killed, and noticed as one that has ended.
+    pub(super) fn go_on(&self) {
+        if send(&self.socket, &[1], SendFlags::NOSIGNAL).is_err() {
+            let _ = sys::process::pidfd_kill(self.pidfd.as_fd(), SIGKILL);
+        }
     }
 
     /// Takes the next message; `None` when there is none yet.

@@ -252,8 +252,7 @@ impl Monitor<'_> {
         if let Err(error) = saved {
             return self.on_refused(Failure::of(&error));
         }
-        // One that has ended is noticed as such.
-        let _ = self.init.creator.as_ref().is_some_and(Link::go_on);
+        self.init.creator.as_ref().inspect(|creator| creator.go_on());
     }
 
     fn state_record(&self) -> StateRecord {
