@@ -164,6 +164,15 @@ impl Engine {
                 self.remove_locked(row, true)?;
                 Ok(true)
             }
+            // Its clean-up failed after the end was recorded; whoever is still at it has the lock.
+            Status::Exited if row.spec.host_config.auto_remove => {
+                let _lock = self.lock(&row.id)?;
+                match self.row(row.id.as_str()) {
+                    Ok(row) if row.status == Status::Exited => self.remove_locked(&row, true)?,
+                    _ => {}
+                }
+                Ok(true)
+            }
             _ => Ok(false),
         }
     }

@@ -162,7 +162,8 @@ impl Database {
     pub(crate) fn running_containers(&self) -> Result<Vec<ContainerRow>> {
         self.connection
             .prepare_cached(
-                "SELECT * FROM containers WHERE status NOT IN ('created', 'exited', 'dead') ORDER BY created DESC, id",
+                "SELECT * FROM containers JOIN documents ON container = id
+                 WHERE status NOT IN ('created', 'exited', 'dead') ORDER BY created DESC, id",
             )
             .and_then(|mut query| query.query_map([], ContainerRow::read)?.collect())
             .sql("list running containers")

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use network::{BridgeConfig, GatewayMode, ipam};
 use oci::Digest;
+use rustix::io::Errno;
 
 use super::addresses::parse_subnet;
 use super::net::v4;
@@ -61,7 +62,9 @@ impl Engine {
     /// (a VPN, another engine) took that network meanwhile.
     fn bridge_subnet(&self, name: &str) -> Result<String> {
         let kept = self.db()?.setting(SUBNET_SETTING)?;
-        if let (Some(text), true) = (&kept, link_exists(name)) {
+        if let Some(text) = &kept
+            && link_exists(name)?
+        {
             return Ok(text.clone());
         }
         let routes = network::host_routes().doing(|| "cannot read the host's routes".to_owned())?;
@@ -95,8 +98,17 @@ impl Engine {
 }
 
 /// Asks the kernel by a socket: `/sys` may show another network namespace than the one we are in.
-pub(super) fn link_exists(name: &str) -> bool {
+///
+/// That it cannot be asked is an error and not a "no": the bridge of running containers would be given another subnet.
+pub(super) fn link_exists(name: &str) -> Result<bool> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
-    socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-        .is_ok_and(|socket| netdevice::name_to_index(&socket, name).is_ok())
+    let fail =
+        |source: Errno| Error::System { action: format!("look for the link {name}"), source: source.into() };
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).map_err(fail)?;
+    match netdevice::name_to_index(&socket, name) {
+        Ok(_) => Ok(true),
+        Err(Errno::NODEV) => Ok(false),
+        Err(error) => Err(fail(error)),
+    }
 }

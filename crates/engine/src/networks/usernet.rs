@@ -162,7 +162,7 @@ impl Engine {
             engine.ensure_firewall(&nets)?;
             for (net, endpoint) in nets.iter().zip(&endpoints) {
                 let name = super::net::host_ifname(&row.id, endpoint);
-                if !super::default::link_exists(&name) {
+                if !super::default::link_exists(&name)? {
                     super::attach(netns.as_fd(), &net.attachment(endpoint, name)?, net)?;
                 }
             }
