@@ -135,27 +135,20 @@ fn claims(stage: &Stage, scene: &Scene, when: &str, findings: &mut Vec<String>) 
 
 /// Whether what the listings say agrees with the kernel.
 fn truth(stage: &Stage, findings: &mut Vec<String>) {
-    let listed = stage.run("ps -a --no-trunc --format '{{.ID}} {{.Names}} {{.State}}'");
+    let listed = stage.run("ps -a --no-trunc --format '{{.ID}} {{.Names}}'");
     if listed.code != 0 {
         findings.push(format!("ps -a: exit status {}: {}", listed.code, first_line(&listed.stderr)));
     }
     for line in listed.stdout.lines() {
-        let words: Vec<&str> = line.split(' ').collect();
-        let [id, name, state] = words[..] else {
+        let Some((id, name)) = line.split_once(' ') else {
             findings.push(format!("ps -a says {line:?}"));
             continue;
         };
-        let pid = stage.run(&format!("inspect -f {{{{.State.Pid}}}} {id}"));
-        if pid.stderr.to_lowercase().contains("no such") {
-            // With --rm it went between the two questions.
-            continue;
-        }
-        let alive =
-            fs::metadata(format!("/proc/{}/root/proc/{}", stage.world.first_process(), pid.stdout.trim()));
-        let runs = matches!(state, "running" | "paused");
-        if runs != (alive.is_ok() && pid.stdout.trim() != "0") {
-            let told = format!("{} {}", pid.stdout.trim(), first_line(&pid.stderr));
-            findings.push(format!("{name} is said to be {state}, its process {:?}", told.trim()));
+        // What ends by itself between the question and the look at the kernel is asked for again.
+        if let Some(_lie) = lie(stage, id)
+            && let Some(lie) = lie(stage, id)
+        {
+            findings.push(format!("{name} is said to be {lie}"));
         }
     }
     for line in ["images", "volume ls", "info"] {
@@ -164,6 +157,21 @@ fn truth(stage: &Stage, findings: &mut Vec<String>) {
             findings.push(format!("{line}: exit status {}: {}", done.code, first_line(&done.stderr)));
         }
     }
+}
+
+/// What is said of a container that is not so: its state and its process.
+fn lie(stage: &Stage, id: &str) -> Option<String> {
+    let told = stage.run(&format!("inspect -f '{{{{.State.Status}}}} {{{{.State.Pid}}}}' {id}"));
+    if told.stderr.to_lowercase().contains("no such") {
+        // With --rm it went meanwhile.
+        return None;
+    }
+    let (state, pid) = told.stdout.trim().split_once(' ').unwrap_or_default();
+    let process = format!("/proc/{}/root/proc/{pid}", stage.world.first_process());
+    let alive = pid != "0" && !pid.is_empty() && fs::metadata(process).is_ok();
+    let runs = matches!(state, "running" | "paused");
+    (told.code != 0 || runs != alive)
+        .then(|| format!("{state} with process {pid:?} {}", first_line(&told.stderr)).trim().to_owned())
 }
 
 /// Takes the scene away and compares what is there with what was there before it.
