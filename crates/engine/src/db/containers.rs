@@ -4,6 +4,7 @@ use base::ContainerId;
 use docker_types::ContainerSpec;
 use jiff::Timestamp;
 use oci::Digest;
+use serde_json::Value;
 use rusqlite::{ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior};
 
 use super::{Database, SqlContext, VolumeRow, json, nanos, parse, stamp, text};
@@ -107,7 +108,7 @@ impl Database {
             )?;
             tx.execute(
                 "INSERT INTO documents (container, layers, spec, argv, mounts) VALUES (?1, ?2, ?3, ?4, ?5)",
-                (row.id.as_str(), text(&row.layers)?, text(&row.spec)?, text(&row.argv)?, text(&row.mounts)?),
+                (row.id.as_str(), text(&row.layers)?, spec_text(&row.spec)?, text(&row.argv)?, text(&row.mounts)?),
             )?;
             let mut new = Vec::new();
             for volume in volumes {
@@ -245,7 +246,7 @@ impl Database {
     /// Records another request in the place of the one that the container was made by.
     pub(crate) fn set_spec(&self, id: &ContainerId, spec: &ContainerSpec) -> Result<()> {
         self.write("record an update", |tx| {
-            tx.execute("UPDATE documents SET spec = ?2 WHERE container = ?1", (id.as_str(), text(spec)?))?;
+            tx.execute("UPDATE documents SET spec = ?2 WHERE container = ?1", (id.as_str(), spec_text(spec)?))?;
             Ok(())
         })
     }
@@ -318,6 +319,54 @@ fn forget_container(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<Stri
     }
     tx.execute("DELETE FROM containers WHERE id = ?1", [id])?;
     Ok(orphans)
+}
+
+/// Renders a request without all that is as nobody asks for it. Of the hundred and fifty fields of a request ten are set,
+/// and a listing of a thousand containers reads a thousand of them.
+fn spec_text(spec: &ContainerSpec) -> rusqlite::Result<String> {
+    let render = |spec: &ContainerSpec| {
+        serde_json::to_value(spec).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    };
+    let mut value = render(spec)?;
+    leave_out(&mut value, &render(&ContainerSpec::default())?);
+    Ok(value.to_string())
+}
+
+/// Removes from `value` the fields that are as in `usual`, which is what a missing one is read as.
+fn leave_out(value: &mut Value, usual: &Value) {
+    let (Value::Object(fields), Value::Object(usual)) = (value, usual) else { return };
+    fields.retain(|name, value| match usual.get(name) {
+        Some(usual) if value == usual => false,
+        Some(usual) => {
+            leave_out(value, usual);
+            true
+        }
+        None => true,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_kept_without_the_usual_and_reads_back_whole() {
+        let mut spec = ContainerSpec::default();
+        assert_eq!(spec_text(&spec).unwrap(), "{}");
+        spec.config.image = "image".to_owned();
+        spec.config.labels.insert("Image".to_owned(), String::new());
+        spec.config.cmd = Some(Vec::new());
+        spec.config.exposed_ports.insert("80/tcp".to_owned(), docker_types::container::Empty {});
+        spec.host_config.restart_policy.maximum_retry_count = 3;
+        spec.host_config.resources.memory = 1 << 20;
+        spec.host_config.init = Some(false);
+        spec.host_config.log_config.config.insert("tag".to_owned(), String::new());
+        spec.networking_config.endpoints_config.insert("net".to_owned(), Default::default());
+        let text = spec_text(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<ContainerSpec>(&text).unwrap(), spec, "{text}");
+        let whole = serde_json::to_string(&spec).unwrap();
+        assert!(text.len() * 2 < whole.len(), "{text}\n{whole}");
+    }
 }
 
 #[cfg(test)]
