@@ -93,9 +93,9 @@ fn wrong_command_lines_are_told_in_dockers_words() {
             "brig: brig build is not supported yet\n\nRun 'brig --help' for more information\n",
         ),
         (
-            &["run", "--volume-driver", "x", "x"],
-            125,
-            "brig: --volume-driver is not supported yet\n\nRun 'brig run --help' for more information\n",
+            &["rm", "--link", "x"],
+            1,
+            "brig: --link is not supported yet\n\nRun 'brig rm --help' for more information\n",
         ),
         (
             &["volume", "foo"],

@@ -290,6 +290,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
     unpause::ENTRY,
     update::ENTRY,
     unshare::ENTRY,
+    update::ENTRY,
     version::ENTRY,
     volume_clone::ENTRY,
     volume_create::ENTRY,

@@ -312,7 +312,10 @@ fn wrong_flags_are_refused_in_dockers_words() {
         (&["-l", "=b"], "invalid argument \"=b\" for \"-l, --label\" flag: invalid label '=b': empty name"),
         (&["--publsh", "80"], "unknown flag: --publsh\n\nDid you mean '--publish'?"),
         (&["-Z"], "unknown shorthand flag: 'Z' in -Z"),
-        (&["--volume-driver", "x"], "--volume-driver is not supported yet"),
+        (
+            &["--volume-driver", "x"],
+            "invalid argument \"x\" for \"--volume-driver\" flag: volume driver \"x\" is not supported: only \"local\" is",
+        ),
         (
             &["--gpus", "many"],
             "invalid argument \"many\" for \"--gpus\" flag: invalid count (many): value must be either \"all\" or an integer",

@@ -4,8 +4,8 @@ use base::ContainerId;
 use docker_types::ContainerSpec;
 use jiff::Timestamp;
 use oci::Digest;
-use serde_json::Value;
 use rusqlite::{ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior};
+use serde_json::Value;
 
 use super::{Database, SqlContext, VolumeRow, json, nanos, parse, stamp, text};
 use crate::error::{Error, Result};
@@ -108,7 +108,13 @@ impl Database {
             )?;
             tx.execute(
                 "INSERT INTO documents (container, layers, spec, argv, mounts) VALUES (?1, ?2, ?3, ?4, ?5)",
-                (row.id.as_str(), text(&row.layers)?, spec_text(&row.spec)?, text(&row.argv)?, text(&row.mounts)?),
+                (
+                    row.id.as_str(),
+                    text(&row.layers)?,
+                    spec_text(&row.spec)?,
+                    text(&row.argv)?,
+                    text(&row.mounts)?,
+                ),
             )?;
             let mut new = Vec::new();
             for volume in volumes {
@@ -246,7 +252,10 @@ impl Database {
     /// Records another request in the place of the one that the container was made by.
     pub(crate) fn set_spec(&self, id: &ContainerId, spec: &ContainerSpec) -> Result<()> {
         self.write("record an update", |tx| {
-            tx.execute("UPDATE documents SET spec = ?2 WHERE container = ?1", (id.as_str(), spec_text(spec)?))?;
+            tx.execute(
+                "UPDATE documents SET spec = ?2 WHERE container = ?1",
+                (id.as_str(), spec_text(spec)?),
+            )?;
             Ok(())
         })
     }
