@@ -219,6 +219,12 @@ fn root_an_internal_network_asks_nobody_outside() {
     assert!(!ask_by_tcp(&world, "app", "ext.example").contains("c0000201"));
     assert!(ask(&world, "app", "db").contains(&ip(&world, "db", "inner")));
     assert_eq!(server.asked.load(Ordering::SeqCst), 0);
+    // With the guard off the harm is done: the word in the container's file is what keeps it.
+    let file = world.run_root().join("containers").join(world.inspect("app", "{{.Id}}")).join("names");
+    let text = fs::read_to_string(&file).expect("read the file of names");
+    fs::write(&file, text.replace("forward no\n", "")).expect("write the file of names");
+    assert!(ask(&world, "app", "ext.example").contains("Address: 192.0.2.1 "));
+    assert!(server.asked.load(Ordering::SeqCst) > 0);
 }
 
 #[test]

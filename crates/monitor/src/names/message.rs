@@ -329,7 +329,7 @@ mod tests {
     fn addresses_are_read_backwards() {
         let reverse = |name: &str| Query::parse(&question(name, KIND_PTR, None)).unwrap().reverse();
         assert_eq!(reverse("2.1.168.192.in-addr.arpa"), Some([192, 168, 1, 2].into()));
-        let six = format!("{}{}", "2.".repeat(1), "0.".repeat(27));
+        let six = format!("2.{}", "0.".repeat(27));
         assert_eq!(reverse(&format!("{six}0.0.d.f.ip6.arpa")), Some("fd00::2".parse().unwrap()));
         for wrong in
             ["1.2.3.in-addr.arpa", "1.2.3.4.5.in-addr.arpa", "a.b.c.d.in-addr.arpa", "1.ip6.arpa", "x"]
