@@ -69,7 +69,9 @@ impl Monitor<'_> {
         }
         let now = now_ms();
         let spread = u64::from(std::process::id()) % SPREAD_MS;
-        guard.due = Some((now, now + PAUSE_MS + spread));
+        // Changes without end do not put it off.
+        let due = guard.due.map_or(now + PAUSE_MS + spread, |(_, due)| due);
+        guard.due = Some((now, due));
     }
 
     /// Milliseconds until the rules are to be looked at.
