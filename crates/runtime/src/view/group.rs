@@ -63,7 +63,7 @@ impl Group {
             group.cpu_used = (nanos("cpuacct.usage_user"), nanos("cpuacct.usage_sys"));
         }
         // On a hybrid machine the group of version 2 has no controllers, and none of these files.
-        if let Some(folder) = paths.unified.as_deref().filter(|_| paths.v1.get("memory").is_none()) {
+        if let Some(folder) = paths.unified.as_deref().filter(|_| !paths.v1.contains_key("memory")) {
             group.read_unified(folder);
         }
         group
