@@ -214,3 +214,43 @@ fn root_a_plain_user_copies_both_ways() {
     world.brig(["cp", "box:/data/src/file", "home/stopped"]).ok();
     assert_eq!(world.sh("cat home/stopped").ok(), "text");
 }
+
+/// The numbers of a container with a user namespace of its own are other ones outside.
+#[test]
+fn root_owners_are_those_of_the_containers_users() {
+    let Some(world) = World::root() else { return };
+    source(&world);
+    let started = world.brig([
+        "run",
+        "-d",
+        "--userns",
+        "auto",
+        "--name",
+        "box",
+        "-v",
+        "data:/data",
+        "tiny",
+        "sleep",
+        "1000",
+    ]);
+    if started.stderr.contains("idmap") {
+        eprintln!("SKIP root_owners_are_those_of_the_containers_users: the file system cannot shift owners");
+        return;
+    }
+    started.ok();
+    world.sh("chown 1234:1235 src/sub/deep").ok();
+    let brig = world.program().display().to_string();
+    let look = |path: &str| world.brig(["exec", "box", "stat", "-c", "%u:%g", path]).ok();
+    for folder in ["/data", "/tmp"] {
+        world.brig(["cp", "src", &format!("box:{folder}/plain")]).ok();
+        world.brig(["cp", "-a", "src", &format!("box:{folder}/exact")]).ok();
+        world.sh(&format!("tar -c src | {brig} cp - box:{folder}")).ok();
+        assert_eq!(look(&format!("{folder}/plain/sub/deep")), "0:0");
+        assert_eq!(look(&format!("{folder}/exact/sub/deep")), "1234:1235");
+        assert_eq!(look(&format!("{folder}/src/sub/deep")), "1234:1235");
+    }
+    world.brig(["cp", "-a", "box:/tmp/exact", "back"]).ok();
+    assert_eq!(world.sh("stat -c %u:%g back/sub/deep back/file").ok(), "1234:1235\n0:0");
+    let listed = world.sh(&format!("{brig} cp box:/data/exact - | tar -tv --numeric-owner | grep deep")).ok();
+    assert!(listed.contains("1234/1235"), "{listed}");
+}

@@ -62,7 +62,7 @@ pub struct Archive {
     located: Located,
     /// The container as it was asked for, and the path.
     what: String,
-    _view: View,
+    view: View,
 }
 
 impl Archive {
@@ -71,7 +71,9 @@ impl Archive {
         let doing = || format!("cannot copy {}", self.what);
         // A link at the end of the path is written as a link, and what lies in `/` or `/.` without a name of its own.
         let path = if self.located.base.is_empty() { b"." } else { self.located.base.as_slice() };
-        let mut packer = Packer::new(out, PackOptions::default());
+        let (users, groups) = self.view.shift();
+        let options = PackOptions { shift: (-users, -groups), ..PackOptions::default() };
+        let mut packer = Packer::new(out, options);
         packer.add(self.located.folder.as_fd(), &self.located.name, path).doing(doing)?;
         let (_, _, bytes) = packer.finish().doing(doing)?;
         Ok(bytes)
@@ -94,7 +96,7 @@ impl Engine {
             located.base.clear();
         }
         let what = format!("{container}:{path}");
-        Ok(Archive { stat: stat_of(&located), located, what, _view: view })
+        Ok(Archive { stat: stat_of(&located), located, what, view })
     }
 
     /// Takes an archive (plain, gzip, zstd) out into the folder `path` of a container; returns its bytes, plain.
@@ -120,7 +122,8 @@ impl Engine {
             action: format!("read the archive for {container}:{path}"),
             source,
         })?;
-        let options = ExtractOptions { owner, strict };
+        let options = ExtractOptions { owner: outside(owner, &view), strict };
+        let _acting = view.act_as_root();
         let folder = located.folder.as_fd();
         let done = tree::extract(plain, view.root(), folder, path.as_bytes(), &options)
             .map_err(explain(&row, path, doing))?;
@@ -145,7 +148,8 @@ impl Engine {
         let (folder, name) =
             place(&located, content_only(path), host.as_fd(), target.as_os_str().as_bytes(), missing)?;
         let me = Owner::Fixed(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let copy = copy_options(options, me, true);
+        let (users, groups) = view.shift();
+        let copy = copy_options(options, me, Owner::Shifted(-users, -groups), true);
         let doing = || format!("cannot copy {container}:{path} to {}", target.display());
         run(&located, folder.as_fd(), &name, &copy).doing(doing)
     }
@@ -173,15 +177,29 @@ impl Engine {
         if is_kernels(&into) {
             return Err(of_kernel(container, path));
         }
-        let copy = copy_options(options, Owner::Fixed(0, 0), false);
+        let (own, kept) = (outside(Owner::Fixed(0, 0), &view), outside(Owner::Source, &view));
+        let copy = copy_options(options, own, kept, false);
         let doing = || format!("cannot copy {} to {container}:{path}", source.display());
+        let _acting = view.act_as_root();
         run(&located, into.as_fd(), &name, &copy).map_err(explain(&row, path, doing))
     }
 }
 
-fn copy_options(options: CpOptions, owner: Owner, outward: bool) -> CopyOptions {
+/// Whom files in a container belong to, by the numbers outside.
+fn outside(owner: Owner, view: &View) -> Owner {
+    match (owner, view.shift()) {
+        (owner, (0, 0)) => owner,
+        (Owner::Fixed(uid, gid), (users, groups)) => {
+            let shift = |id: u32, by: i64| u32::try_from(i64::from(id) + by).unwrap_or(id);
+            Owner::Fixed(shift(uid, users), shift(gid, groups))
+        }
+        (_, (users, groups)) => Owner::Shifted(users, groups),
+    }
+}
+
+fn copy_options(options: CpOptions, owner: Owner, kept: Owner, outward: bool) -> CopyOptions {
     CopyOptions {
-        owner: if options.archive { Owner::Source } else { owner },
+        owner: if options.archive { kept } else { owner },
         // A program of a container's root is not to become one of the host's.
         no_set_id: outward && !options.archive,
         strict: true,

@@ -18,3 +18,13 @@ pub fn unshare_mounts() -> Result<()> {
     // SAFETY: as in `unshare_fs`; a mount namespace changes how paths resolve in this thread, and no memory.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }
 }
+
+/// Sets the user and group as which the calling thread makes and opens files. Capabilities that this takes away are the
+/// caller's to raise again.
+pub fn set_fs_ids(uid: u32, gid: u32) {
+    // SAFETY: two integers; the calls touch no memory, and what they return is the ids of before.
+    unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+    }
+}

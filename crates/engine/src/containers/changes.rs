@@ -88,7 +88,9 @@ impl Engine {
     pub fn export(&self, name: &str, out: &mut dyn Write) -> Result<()> {
         let (row, view) = self.view_files(name)?;
         let doing = || format!("cannot export container {}", row.name);
-        let options = PackOptions { stay: true, bare: true, ..PackOptions::default() };
+        let (users, groups) = view.shift();
+        let shift = (-users, -groups);
+        let options = PackOptions { stay: true, bare: true, shift, ..PackOptions::default() };
         let mut packer = Packer::new(out, options);
         packer.add(view.root(), b".", b".").doing(doing)?;
         packer.finish().doing(doing)?;

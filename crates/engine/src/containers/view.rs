@@ -35,6 +35,8 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 #[derive(Debug)]
 pub(crate) struct View {
     root: OwnedFd,
+    /// The numbers outside of the container's root, where they are others than inside.
+    shift: Option<(u32, u32)>,
     /// Keeps the mounts of a stopped container.
     _namespace: Option<OwnedFd>,
     /// Keeps a stopped one from being started meanwhile: two mounts of one snapshot would not see each other.
@@ -61,6 +63,55 @@ impl View {
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
+
+    /// What is to be added to the container's numbers of users and groups for those outside.
+    pub(crate) fn shift(&self) -> (i64, i64) {
+        self.shift.map_or((0, 0), |(uid, gid)| (i64::from(uid), i64::from(gid)))
+    }
+
+    /// Lets this thread make files that belong to the container's root: through its shifted mounts nobody else can.
+    pub(crate) fn act_as_root(&self) -> Acting {
+        if let Some((uid, gid)) = self.shift {
+            set_fs_ids(uid, gid);
+        }
+        Acting(self.shift.is_some())
+    }
+}
+
+/// Somebody else makes this thread's files, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Acting(bool);
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        if self.0 {
+            set_fs_ids(0, 0);
+        }
+    }
+}
+
+/// Changes who makes this thread's files, and keeps what root may do.
+fn set_fs_ids(uid: u32, gid: u32) {
+    sys::thread::set_fs_ids(uid, gid);
+    // A thread may always raise what it is permitted; without it the next file says so.
+    if let Ok(mut sets) = rustix::thread::capabilities(None) {
+        sets.effective = sets.permitted;
+        let _ = rustix::thread::set_capabilities(None, sets);
+    }
+}
+
+/// The numbers outside of the root of a process's user namespace, where it is not ours.
+fn shift_of(pid: i32) -> Option<(u32, u32)> {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/user")).ok();
+    if namespace(&pid.to_string()) == namespace("self") {
+        return None;
+    }
+    let first = |file: &str| -> Option<u32> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+        let mut fields = text.split_whitespace();
+        (fields.next()? == "0").then(|| fields.next()?.parse().ok()).flatten()
+    };
+    Some((first("uid_map")?, first("gid_map")?)).filter(|shift| *shift != (0, 0))
 }
 
 impl Engine {
@@ -103,7 +154,7 @@ impl Engine {
             action: format!("open the root of container {}", row.name),
             source: error.into(),
         })?;
-        Ok(Some(View { root, _namespace: None, _lock: None }))
+        Ok(Some(View { root, shift: shift_of(state.pid), _namespace: None, _lock: None }))
     }
 
     fn stopped_view(&self, row: &ContainerRow, lock: ContainerLock) -> Result<View> {
@@ -138,7 +189,7 @@ impl Engine {
         let (root, namespace) = assemble(&rootfs, &folder, parts, readonly).map_err(|source| {
             Error::System { action: format!("put the files of container {} together", row.name), source }
         })?;
-        Ok(View { root, _namespace: Some(namespace), _lock: Some(lock) })
+        Ok(View { root, shift: None, _namespace: Some(namespace), _lock: Some(lock) })
     }
 }
 

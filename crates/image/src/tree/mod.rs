@@ -46,6 +46,8 @@ pub enum Owner {
     Source,
     /// This user and group.
     Fixed(u32, u32),
+    /// Whom they belong to at the source, plus so much: a container's numbers seen from outside, or the other way round.
+    Shifted(i64, i64),
 }
 
 impl Owner {
@@ -54,13 +56,20 @@ impl Owner {
         match self {
             Self::Source => (uid, gid),
             Self::Fixed(uid, gid) => (uid, gid),
+            Self::Shifted(users, groups) => (shifted(uid, users), shifted(gid, groups)),
         }
     }
 
     /// Returns the mode for a new owner: set-id bits were given by the old one and are not handed on.
     pub(crate) fn mode(self, mode: u32, uid: u32, gid: u32) -> u32 {
-        if self.of(uid, gid) == (uid, gid) { mode & 0o7777 } else { mode & 0o1777 }
+        let same = matches!(self, Self::Shifted(..)) || self.of(uid, gid) == (uid, gid);
+        if same { mode & 0o7777 } else { mode & 0o1777 }
     }
+}
+
+/// A number and a shift; one that leaves the range stays as it is.
+pub(crate) fn shifted(id: u32, by: i64) -> u32 {
+    u32::try_from(i64::from(id) + by).unwrap_or(id)
 }
 
 /// Something in a folder, held by a descriptor that names it and opens nothing.

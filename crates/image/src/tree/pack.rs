@@ -25,6 +25,8 @@ pub struct PackOptions {
     pub stay: bool,
     /// Files of `.` are named without a leading `./`, and the folder itself has no member.
     pub bare: bool,
+    /// Added to the numbers of owners: a container's own ones are not those outside.
+    pub shift: (i64, i64),
     /// Write a snapshot's folder as a layer: overlayfs's marks become whiteouts, these empty files and folders are left out.
     pub layer: Option<Vec<Vec<u8>>>,
 }
@@ -266,8 +268,8 @@ impl<W: Write> Packer<W> {
             link,
             kind,
             mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
+            uid: super::shifted(stat.st_uid, self.options.shift.0),
+            gid: super::shifted(stat.st_gid, self.options.shift.1),
             size: if kind == Kind::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
             mtime,
             major: if is_device { rustix::fs::major(stat.st_rdev) } else { 0 },
