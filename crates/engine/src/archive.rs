@@ -295,7 +295,7 @@ fn stat_of(located: &Located) -> PathStat {
         },
         size: u64::try_from(stat.st_size).unwrap_or(0),
         mode: stat.st_mode,
-        mtime: Timestamp::new(stat.st_mtime as i64, nanoseconds).unwrap_or_default(),
+        mtime: Timestamp::new(stat.st_mtime, nanoseconds).unwrap_or_default(),
         link_target: located
             .link
             .as_deref()

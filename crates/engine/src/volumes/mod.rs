@@ -252,7 +252,8 @@ impl Engine {
         for entry in fs::read_dir(&base).at("list", &base)? {
             let entry = entry.at("list", &base)?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !known.contains(&name) && !(name.starts_with(transfer::DRAFT) && is_held(&entry.path())) {
+            let at_work = name.starts_with(transfer::DRAFT) && is_held(&entry.path());
+            if !known.contains(&name) && !at_work {
                 remove_folder(&entry.path())?;
             }
         }

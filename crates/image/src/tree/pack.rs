@@ -259,10 +259,8 @@ impl<W: Write> Packer<W> {
             }
             _ => path,
         };
-        let mtime = Timestamp {
-            seconds: stat.st_mtime as i64,
-            nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
-        };
+        let mtime =
+            Timestamp { seconds: stat.st_mtime, nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) };
         let member = Member {
             path,
             link,
