@@ -31,7 +31,7 @@ fn stored(world: &World) -> Vec<String> {
 
 #[test]
 fn root_a_full_disk_is_told_and_nothing_is_half_stored() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("root mounts the disk") else { return };
     give_disk(&world, "size=64m");
     world.brig(["run", "-d", "--name", "box", "tiny", "sh", "-c", PATIENT]).ok();
     world.brig(["save", "-o", &world.path("tiny.save").to_string_lossy(), "tiny"]).ok();
@@ -71,7 +71,7 @@ fn root_a_full_disk_is_told_and_nothing_is_half_stored() {
 
 #[test]
 fn root_a_disk_without_inodes_is_told_and_nothing_is_half_stored() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("root mounts the disk") else { return };
     give_disk(&world, "size=64m,nr_inodes=1k");
     world
         .sh("mkdir layer && cd layer && for i in $(seq 2000); do : > f$i; done && tar -cf ../many.tar .")
@@ -86,7 +86,7 @@ fn root_a_disk_without_inodes_is_told_and_nothing_is_half_stored() {
 
 #[test]
 fn root_a_read_only_disk_still_answers_questions() {
-    let Some(world) = World::root() else { return };
+    let Some(world) = World::root_because("root mounts the disk") else { return };
     give_disk(&world, "size=64m");
     world.brig(["run", "-d", "--name", "box", "tiny", "sh", "-c", "echo said; exec sleep 1000"]).ok();
     testkit::eventually("it has said so", || world.brig(["logs", "box"]).stdout.contains("said"));

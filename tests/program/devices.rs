@@ -35,6 +35,10 @@ impl Described {
 fn root_cdi_devices_bring_all_they_describe() {
     let Some(described) = Described::new() else { return };
     let world = &described.world;
+    if world.is_plain() {
+        eprintln!("SKIP for root only: a device of a plain user's has the mode that it has on the host");
+        return;
+    }
     let (hook, told) = (world.path("hook"), world.path("told"));
     // What a hook of the machine sees of its environment: nothing of the image's (CVE-2025-23266).
     let script = format!("#!/bin/sh\n/usr/bin/env > {}.env\ncat > {}\n", told.display(), told.display());

@@ -92,6 +92,7 @@ fn root_syslog_gets_each_line_and_logs_still_reads() {
     let Some(world) = World::root() else { return };
     let path = world.path("syslog.sock");
     let socket = UnixDatagram::bind(&path).unwrap();
+    world.own(&path);
     let address = format!("syslog-address=unixgram://{}", path.display());
     let opts = [
         "--log-driver",
@@ -139,6 +140,7 @@ fn root_journald_gets_fields_and_lines() {
     let Some(world) = World::root() else { return };
     let path = world.path("journal.sock");
     let socket = UnixDatagram::bind(&path).unwrap();
+    world.own(&path);
     // The world has mounts of its own: the machine's journal is not touched.
     let script = format!(
         "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && ln -s {} /run/systemd/journal/socket",

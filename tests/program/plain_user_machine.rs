@@ -131,3 +131,19 @@ fn root_and_userns_a_run_root_in_another_users_hands_is_refused() {
         done.exits(1);
     }
 }
+
+#[test]
+fn root_and_userns_an_image_with_more_users_than_are_mapped_is_refused() {
+    let Some(world) = World::plain_user() else { return };
+    world.sh_as_root("for file in subuid subgid; do echo plain:500000:100 > /etc/$file; done").ok();
+    let script = format!("cd {}; touch f; chown 5000:6 f; tar cf users.tar f", world.path("home").display());
+    world.sh_as_root(&script).ok();
+    let archive = world.path("home/users.tar").to_string_lossy().into_owned();
+    world.brig(["import", &archive, "users"]).refuses(1, &["5000:6", "usermod --add-subuids"]);
+    assert!(!world.brig(["images"]).ok().contains("users"));
+    // What fits is had.
+    assert_eq!(world.brig(["run", "--rm", "--network", "none", "-u", "100", "tiny", "id", "-u"]).ok(), "100");
+    world
+        .brig(["run", "--rm", "--network", "none", "-u", "101", "tiny", "id"])
+        .refuses(125, &["/etc/subuid"]);
+}

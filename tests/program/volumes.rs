@@ -7,6 +7,7 @@ fn root_options_mount_what_they_name() {
     let Some(world) = World::root() else { return };
     let bound = world.path("bound");
     std::fs::create_dir(&bound).expect("make a folder");
+    world.own(&bound);
     let device = format!("device={}", bound.display());
     world.brig(["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, "bound"]).ok();
     world.brig(["run", "--rm", "-v", "bound:/data", "tiny", "sh", "-c", "echo inside > /data/file"]).ok();

@@ -57,8 +57,10 @@ impl World {
     #[track_caller]
     pub fn root() -> Option<Self> {
         if plain_is_asked_for() {
-            let world = needs::programs(&["pasta"]).then(Self::plain_user).flatten()?;
+            let mut world = needs::programs(&["pasta"]).then(Self::plain_user).flatten()?;
             world.give_uplink();
+            // As a session of systemd's has it.
+            world.delegate();
             return Some(world);
         }
         Self::of_root()

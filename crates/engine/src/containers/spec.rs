@@ -51,12 +51,15 @@ pub(crate) struct Resolved<'a> {
     /// The highest group that exists: a user namespace has fewer than the machine.
     pub(crate) highest_gid: u32,
     /// The user and group maps of a user namespace of its own.
-    pub(crate) maps: Option<(&'a [[u32; 3]], &'a [[u32; 3]])>,
+    pub(crate) maps: Option<MapLines<'a>>,
     /// Whether files are shown through those maps.
     pub(crate) shifted: bool,
     /// Whether root is not the machine's root.
     pub(crate) rootless: bool,
 }
+
+/// The lines of a user map and of a group map: first number inside, first number outside, count.
+pub(crate) type MapLines<'a> = (&'a [[u32; 3]], &'a [[u32; 3]]);
 
 /// Major and minor number of a device.
 pub(crate) type DeviceNumber = (u32, u32);

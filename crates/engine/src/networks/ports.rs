@@ -68,10 +68,14 @@ impl Engine {
 
     /// Brings the rules to what the networks in the database need; when somebody flushed them, publishes the ports of all
     /// running containers again. The lock keeps those apart who know different networks: who comes later knows more.
-    pub(super) fn rebuild_firewall(&self, lock: &NetworksLock) -> Result<()> {
-        if usernet::is_elsewhere() {
-            return self.in_user_network_if_there(|engine| engine.rebuild_firewall(lock));
+    pub(super) fn rebuild_firewall(&self, _lock: &NetworksLock) -> Result<()> {
+        match usernet::is_elsewhere() {
+            true => self.in_user_network_if_there(Self::rebuild_firewall_here),
+            false => self.rebuild_firewall_here(),
         }
+    }
+
+    fn rebuild_firewall_here(&self) -> Result<()> {
         let firewall = self.firewall()?;
         let state = firewall.ensure(&self.bridges()?).doing(|| self.doing_firewall())?;
         if state != FirewallState::Rebuilt {

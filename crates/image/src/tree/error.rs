@@ -65,6 +65,9 @@ impl From<UnpackError> for TreeError {
             UnpackError::Tar(error) => Self::Tar(error),
             UnpackError::Refused { path, reason } => Self::Refused { path, reason },
             UnpackError::Io { action, path, source } => Self::Io { action, path, source },
+            UnpackError::Owner { path, .. } => {
+                Self::Io { action: "set the owner of", path, source: Errno::INVAL.into() }
+            }
             UnpackError::Limit { what, value, limit } => Self::Tar(TarError::Limit { what, value, limit }),
         }
     }

@@ -340,7 +340,7 @@ impl<'a> Unpacker<'a> {
         let chown = again || (uid, gid) != self.own;
         if chown && !self.keeps_owner() {
             rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-                .map_err(|e| io("set the owner of", name, e))?;
+                .map_err(|e| owner_refused(name, entry, e))?;
         }
         if again || !self.exact_modes || entry.mode & !PLAIN_BITS != 0 {
             rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode))
@@ -360,7 +360,7 @@ impl<'a> Unpacker<'a> {
         if chown {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|e| io("set the owner of", name, e))?;
+                .map_err(|e| owner_refused(name, entry, e))?;
         }
         if has_mode && (!self.exact_modes || (chown && entry.mode & !PLAIN_BITS != 0)) {
             // Just made by us as a device or FIFO in a folder that nobody else writes to: no link is followed.
@@ -470,6 +470,14 @@ fn timespec(time: Timestamp) -> Timespec {
 
 fn io(action: &'static str, path: &[u8], errno: Errno) -> UnpackError {
     UnpackError::Io { action, path: shorten_path(path), source: errno.into() }
+}
+
+/// The kernel's word for a number that a user namespace does not have is EINVAL.
+fn owner_refused(path: &[u8], entry: &Entry, errno: Errno) -> UnpackError {
+    match (errno, owner(entry)) {
+        (Errno::INVAL, Ok((uid, gid))) => UnpackError::Owner { path: shorten_path(path), uid, gid },
+        _ => io("set the owner of", path, errno),
+    }
 }
 
 fn refused(path: &[u8], reason: &'static str) -> UnpackError {

@@ -109,6 +109,18 @@ pub enum UnpackError {
         #[source]
         source: std::io::Error,
     },
+    /// The owner of a member has no number in our user namespace.
+    #[error(
+        "cannot give {path:?} to {uid}:{gid}: your user namespace has no such numbers; have root give you more by `usermod --add-subuids 100000-165535 --add-subgids 100000-165535` with your name"
+    )]
+    Owner {
+        /// The member.
+        path: String,
+        /// Its user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
     /// Something is larger than is allowed.
     #[error("{what} is {value}, more than the limit of {limit}")]
     Limit {
@@ -125,6 +137,7 @@ impl Kinded for UnpackError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source, .. } => crate::error::io_kind(source),
+            Self::Owner { .. } => ErrorKind::Unsupported,
             Self::Tar(_) | Self::Refused { .. } | Self::Limit { .. } => ErrorKind::Invalid,
         }
     }
