@@ -16,6 +16,8 @@ pub(super) const STOP_TIMEOUT: i64 = 10;
 /// SIGTERM and SIGKILL.
 const SIGTERM: i32 = 15;
 pub(super) const SIGKILL: i32 = 9;
+/// How often a stop goes on with another monitor when one was killed under it.
+const TAKEOVERS: u32 = 3;
 /// How long a killed container may take to end; longer means that the kernel holds it (a process in state D).
 pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 impl Engine {
@@ -75,23 +77,29 @@ impl Engine {
         patience: Option<Duration>,
         claim: Claim,
     ) -> Result<()> {
-        let mut client = match self.client(row) {
-            // It ended by itself just now, and its monitor with it.
-            Err(_) if !self.state_of(row).status.is_alive() => {
-                return self.cleanup(row.id.as_str(), false).map(|_| ());
+        let mut tries = TAKEOVERS;
+        loop {
+            let mut client = match self.client(row) {
+                // It ended by itself just now, and its monitor with it.
+                Err(_) if !self.state_of(row).status.is_alive() => return self.cleanup_stopped(row),
+                other => other?,
+            };
+            match self.end_by(&mut client, row, number, patience, claim) {
+                // Its monitor was at the end already, or was killed with it: what was wanted.
+                Err(Error::Part { .. }) if !self.state_of(row).status.is_alive() => {}
+                // Its monitor was killed in that moment: another takes over.
+                Err(error) if tries > 0 && is_closed(&error) => {
+                    tries -= 1;
+                    continue;
+                }
+                result => result?,
             }
-            other => other?,
-        };
-        match self.end_by(&mut client, row, number, patience, claim) {
-            // Its monitor was at the end already, or was killed with it: what was wanted.
-            Err(Error::Part { .. }) if !self.state_of(row).status.is_alive() => {}
-            result => result?,
+            crate::timings::mark("ended");
+            self.cleanup_stopped(row)?;
+            // The monitor only waits for this word; when it is gone there is nobody to tell.
+            let _ = client.cleaned();
+            return Ok(());
         }
-        crate::timings::mark("ended");
-        self.cleanup_stopped(row)?;
-        // The monitor only waits for this word; when it is gone there is nobody to tell.
-        let _ = client.cleaned();
-        Ok(())
     }
 
     fn end_by(
@@ -255,6 +263,12 @@ pub(super) fn wait_for(
             None => {}
         }
     }
+}
+
+/// Whether the monitor went away without an answer.
+fn is_closed(error: &Error) -> bool {
+    let Error::Part { source, .. } = error else { return false };
+    matches!(source.downcast_ref(), Some(monitor::Error::Closed))
 }
 
 fn parse_signal(text: &str) -> Result<i32> {
