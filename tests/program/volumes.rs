@@ -170,16 +170,18 @@ fn root_clones_and_new_names() {
     world.brig(["volume", "rename", "one", "uno"]).ok();
     assert_eq!(world.brig(["run", "--rm", "-v", "uno:/data", "tiny", "cat", "/data/file"]).ok(), "text");
     assert_eq!(world.brig(["volume", "ls", "-q"]).ok(), "two\nuno");
+    if world.sh("command -v sqlite3").code != 0 {
+        eprintln!("SKIP the second half of root_clones_and_new_names: sqlite3 is not installed");
+        return;
+    }
     // A rename that was killed between its two halves is finished by whoever uses the volume.
     world.brig(["volume", "rename", "uno", "tres"]).ok();
     let volumes = world.data_root().join("volumes");
     std::fs::rename(volumes.join("tres"), volumes.join("uno")).expect("undo the second half");
     let database = world.data_root().join("brig.db").display().to_string();
-    if world.sh("command -v sqlite3").code == 0 {
-        world
-            .sh(&format!("sqlite3 {database} \"INSERT INTO settings VALUES ('volume-renamed:tres', 'uno')\""))
-            .ok();
-        world.brig(["system", "prune", "-f"]).ok();
-        assert_eq!(world.brig(["run", "--rm", "-v", "tres:/data", "tiny", "cat", "/data/file"]).ok(), "text");
-    }
+    world
+        .sh(&format!("sqlite3 {database} \"INSERT INTO settings VALUES ('volume-renamed:tres', 'uno')\""))
+        .ok();
+    world.brig(["system", "prune", "-f"]).ok();
+    assert_eq!(world.brig(["run", "--rm", "-v", "tres:/data", "tiny", "cat", "/data/file"]).ok(), "text");
 }
