@@ -290,7 +290,6 @@ pub(crate) static ENTRIES: &[Entry] = &[
     unpause::ENTRY,
     update::ENTRY,
     unshare::ENTRY,
-    update::ENTRY,
     version::ENTRY,
     volume_clone::ENTRY,
     volume_create::ENTRY,
