@@ -8,6 +8,9 @@ use crate::scene::Scene;
 use crate::stage::{LOOKS, PAUSE, Stage};
 use crate::tracer::{self, Fault, Mode, Point, Run, Traced};
 
+/// How a finding begins of something that stayed.
+const LEFT: &str = "left: ";
+
 /// What came of one point.
 #[derive(Debug)]
 pub struct Outcome {
@@ -25,6 +28,8 @@ pub fn count(stage: &mut Stage, scene: &Scene) -> Result<Vec<Point>> {
     play(stage, scene, None, &mut findings)?;
     let mut swept = Vec::new();
     clean(stage, scene, &mut findings, &mut swept);
+    // What the first of its kind makes may stay.
+    findings.retain(|finding| !finding.starts_with(LEFT));
     anyhow::ensure!(
         findings.is_empty(),
         "scene {} fails without a fault: {}",
@@ -84,7 +89,9 @@ fn play(
         .hit
         .as_ref()
         .is_some_and(|hit| hit.role.starts_with("monitor") && hit.call.contains("exit.tmp"));
-    if traced.code == 0 && !(met && killed_init) && !unrecorded {
+    // The command had done its part; what others do after it is finished by the next listing.
+    let later = scene.follow && traced.hit.as_ref().is_some_and(|hit| !hit.role.starts_with("command"));
+    if traced.code == 0 && !(met && killed_init) && !unrecorded && !later {
         claims(stage, scene, "it said yes, but", findings);
     }
     Ok(traced)
@@ -200,7 +207,7 @@ fn clean(stage: &Stage, scene: &Scene, findings: &mut Vec<String>, swept: &mut V
     }
     let stays = stage.differences(&ids);
     swept.extend(left.into_iter().filter(|line| !stays.contains(line)));
-    findings.extend(stays.into_iter().map(|line| format!("left: {line}")));
+    findings.extend(stays.into_iter().map(|line| format!("{LEFT}{line}")));
 }
 
 fn first_line(text: &str) -> &str {
