@@ -417,3 +417,182 @@ fn root_links_and_options_of_an_attachment() {
         .brig(["run", "--rm", "--network-alias", "x", "tiny", "true"])
         .refuses(125, &["alias", "user defined"]);
 }
+
+#[test]
+fn root_containers_share_a_link_of_the_host_by_macvlan() {
+    let Some(world) = World::root() else { return };
+    world.sh("ip link add lan type bridge && ip addr add 10.206.0.1/24 dev lan && ip link set lan up").ok();
+    let probe = world.sh("ip link add link lan name probe type macvlan && ip link del probe");
+    if probe.code != 0 {
+        eprintln!("SKIP the kernel has no macvlan: {}", probe.stderr.trim());
+        return;
+    }
+    let options = ["--subnet", "10.206.0.0/24", "--gateway", "10.206.0.1", "--ip-range", "10.206.0.128/25"];
+    world
+        .brig(
+            [&["network", "create", "-d", "macvlan", "-o", "parent=lan"], &options[..], &["outer"]].concat(),
+        )
+        .ok();
+    world.brig(["network", "create", "-d", "macvlan", "island"]).ok();
+    serve(&world, "one", &["--network", "outer"]);
+    idle(&world, "two", &["--network", "outer", "--mac-address", "92:d0:c6:0a:29:33"]);
+    reaches(&world, "two", &address(&world, "one", "outer"), "one");
+    assert!(world.brig(["exec", "two", "ip", "route"]).ok().contains("default via 10.206.0.1"));
+    assert_eq!(world.brig(["exec", "two", "cat", "/sys/class/net/eth0/address"]).ok(), "92:d0:c6:0a:29:33");
+    // Without a parent the containers have each other only; live, too.
+    world.brig(["network", "connect", "island", "one"]).ok();
+    world.brig(["network", "connect", "island", "two"]).ok();
+    reaches(&world, "two", &address(&world, "one", "island"), "one");
+    world.brig(["network", "disconnect", "island", "two"]).ok();
+    assert_eq!(world.brig(["exec", "two", "ls", "/sys/class/net"]).ok(), "eth0\nlo");
+    world.brig(["network", "create", "-d", "macvlan", "-o", "parent=nothing0", "gone"]).ok();
+    world.brig(["run", "--rm", "--network", "gone", "tiny", "true"]).refuses(125, &["nothing0"]);
+    world.brig(["rm", "-f", "one", "two"]).ok();
+    world.brig(["network", "rm", "outer", "island", "gone"]).ok();
+    assert!(!world.sh("ip -o link").ok().contains("dm-"));
+    world.sh("ip link show lan").ok();
+}
+
+#[test]
+fn root_containers_share_a_link_of_the_host_by_ipvlan() {
+    let Some(world) = World::root() else { return };
+    world.sh("ip link add lan type bridge && ip addr add 10.206.0.1/24 dev lan && ip link set lan up").ok();
+    let probe = world.sh("ip link add link lan name probe type ipvlan && ip link del probe");
+    if probe.code != 0 {
+        eprintln!("SKIP the kernel has no ipvlan: {}", probe.stderr.trim());
+        return;
+    }
+    for mode in ["l2", "l3"] {
+        let option = format!("ipvlan_mode={mode}");
+        world
+            .brig([
+                "network",
+                "create",
+                "-d",
+                "ipvlan",
+                "-o",
+                "parent=lan",
+                "-o",
+                &option,
+                "--subnet",
+                "10.207.0.0/24",
+                mode,
+            ])
+            .ok();
+        serve(&world, "one", &["--network", mode]);
+        idle(&world, "two", &["--network", mode]);
+        reaches(&world, "two", &address(&world, "one", mode), "one");
+        world.brig(["rm", "-f", "one", "two"]).ok();
+        world.brig(["network", "rm", mode]).ok();
+    }
+}
+
+#[test]
+fn root_a_network_of_ipv6_alone() {
+    let Some(world) = World::root() else { return };
+    world.brig(["network", "create", "--ipv4=false", "--ipv6", "six"]).ok();
+    serve(&world, "web", &["--network", "six"]);
+    idle(&world, "box", &["--network", "six"]);
+    assert_eq!(address(&world, "web", "six"), "");
+    reaches(&world, "box", &format!("[{}]", address6(&world, "web", "six")), "web");
+    assert!(!world.brig(["exec", "box", "ip", "-4", "addr", "show", "eth0"]).ok().contains("inet "));
+}
+
+/// CVE-2024-32473: a network without IPv6 has none on its links, whatever the kernel does by itself.
+#[test]
+fn root_without_ipv6_a_link_has_no_ipv6_address() {
+    let Some(world) = World::root() else { return };
+    world.brig(["network", "create", "four"]).ok();
+    idle(&world, "box", &["--network", "four"]);
+    let shown = || world.brig(["exec", "box", "cat", "/proc/net/if_inet6"]).ok();
+    assert!(!shown().contains("eth0"), "{}", shown());
+    // With the guard off the kernel gives it one.
+    let pid = world.inspect("box", "{{.State.Pid}}");
+    world.sh(&format!("nsenter -t {pid} --net sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0")).ok();
+    testkit::eventually("an address of the kernel's own", || shown().contains("eth0"));
+}
+
+/// CVE-2024-29018 and isolation in general: it is these rules that keep an internal network in and networks apart.
+#[test]
+fn root_without_the_rules_networks_meet() {
+    let Some(world) = World::root() else { return };
+    if world.sh("nft list tables").code != 0 {
+        eprintln!("SKIP no nft");
+        return;
+    }
+    world.brig(["network", "create", "--internal", "inner"]).ok();
+    world.brig(["network", "create", "outer"]).ok();
+    serve(&world, "out", &["--network", "outer"]);
+    idle(&world, "in", &["--network", "inner", "--cap-add", "NET_ADMIN"]);
+    let gateway =
+        world.brig(["network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "inner"]).ok();
+    world.brig(["exec", "in", "ip", "route", "add", "default", "via", &gateway]).ok();
+    let target = address(&world, "out", "outer");
+    assert_eq!(get(&world, "in", &target), "");
+    let ping = || world.brig(["exec", "in", "ping", "-c", "1", "-W", "1", &gateway]).code == 0;
+    assert!(!ping());
+    let table = world.sh("nft list tables | sed -n 's/^table inet //p'").ok();
+    world.sh(&format!("nft 'flush chain inet {table} forward; flush chain inet {table} internal'")).ok();
+    // With the guard off both are reached; the next command that needs the network brings it back.
+    testkit::eventually("the way out", || get(&world, "in", &target) == "out" && ping());
+    world.brig(["run", "--rm", "--network", "outer", "tiny", "true"]).ok();
+    assert_eq!(get(&world, "in", &target), "");
+    assert!(!ping());
+}
+
+/// CVE-2025-52889: without icc not even a neighbour's hardware address is told.
+#[test]
+fn root_without_icc_nobody_answers_who_has() {
+    let Some(world) = World::root() else { return };
+    world.brig(["network", "create", "-o", "com.docker.network.bridge.enable_icc=false", "lan"]).ok();
+    idle(&world, "one", &["--network", "lan"]);
+    idle(&world, "two", &["--network", "lan"]);
+    let target = address(&world, "one", "lan");
+    let ask = || {
+        world
+            .brig([
+                "exec",
+                "two",
+                "sh",
+                "-c",
+                &format!("ping -c 1 -W 1 {target} >/dev/null; cat /proc/net/arp"),
+            ])
+            .stdout
+    };
+    let mac = world.inspect("one", "{{.NetworkSettings.Networks.lan.MacAddress}}");
+    let known =
+        |arp: String| arp.lines().any(|line| line.starts_with(&format!("{target} ")) && line.contains(&mac));
+    assert!(!known(ask()));
+    // With the guard off the neighbour answers: the firewall alone does not see such frames.
+    world.sh("for port in $(ip -o link show type veth | sed -n 's/^[0-9]*: \\(bv[^@]*\\)@.*/\\1/p'); do ip link set \"$port\" type bridge_slave isolated off; done").ok();
+    testkit::eventually("the neighbour answers", || known(ask()));
+}
+
+#[test]
+fn root_starts_at_once_never_share_an_address() {
+    let Some(world) = World::root() else { return };
+    world.brig(["network", "create", "--subnet", "10.208.0.0/28", "lan"]).ok();
+    let start = |number: usize| {
+        world.spawn([
+            "run",
+            "-d",
+            "--name",
+            &format!("c{number}"),
+            "--network",
+            "lan",
+            "tiny",
+            "sleep",
+            "1000",
+        ])
+    };
+    let started: Vec<_> = (0..12).map(start).collect();
+    for mut child in started {
+        assert!(child.wait().is_ok_and(|status| status.success()));
+    }
+    let members = "{{range .Containers}}{{.IPv4Address}}\n{{end}}";
+    let shown = world.brig(["network", "inspect", "-f", members, "lan"]).ok();
+    let mut addresses: Vec<&str> = shown.lines().filter(|line| !line.is_empty()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 12, "{shown}");
+}

@@ -46,8 +46,6 @@ pub enum GatewayMode {
     Nat,
     /// The same, but every port of the containers can be reached by who has a route to them.
     Unprotected,
-    /// No translation: published ports are reached at the container's own address.
-    Routed,
     /// The host has no address on the bridge.
     Isolated,
 }
@@ -179,18 +177,25 @@ pub fn ipv6_available() -> bool {
     read_sysctl("net/ipv6/conf/all/disable_ipv6").is_ok_and(|value| value == "0")
 }
 
-/// Makes sure that there is a link `name` that leads nowhere: what containers share whose network has no parent. It is a
-/// bridge that nothing is on, because a kernel with containers has bridges, and not each has dummies.
+/// Makes sure that there is a link `name` that leads nowhere: what containers share whose network has no parent. It is one
+/// end of a pair, because links on a link without a carrier carry nothing, and not each kernel has dummies.
 pub fn ensure_island(name: &str, mtu: Option<u32>) -> Result<()> {
     check_name("link name", name)?;
     let what = || format!("create the link {name:?}");
+    let far = format!("dp{}", name.get(2..).unwrap_or_default());
     let socket = Socket::route().attempt(what)?;
-    if link::get(&socket, name).attempt(what)?.is_some_and(|link| link.up) {
+    if link::get(&socket, name).attempt(what)?.is_none() {
+        let mut batch = Batch::new();
+        link::new_pair(&mut batch, name, &far, bridge_mac(&far), mtu.unwrap_or(1500));
+        all_but(socket.exchange(&batch), &[Errno::EXIST]).attempt(what)?;
+    }
+    let found = link::get(&socket, &far).attempt(what)?.ok_or(Errno::NODEV).attempt(what)?;
+    if found.up {
         return Ok(());
     }
     let mut batch = Batch::new();
-    link::new_bridge(&mut batch, name, bridge_mac(name), mtu);
-    all_but(socket.exchange(&batch), &[Errno::EXIST]).attempt(what).map(drop)
+    link::set_up(&mut batch, found.index);
+    socket.request(&batch).attempt(what).map(drop)
 }
 
 /// Removes the bridge `name`; a missing one is fine. Pairs that are attached lose their bridge only.

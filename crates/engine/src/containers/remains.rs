@@ -42,7 +42,7 @@ impl Engine {
         runtime::delete(&state_root, row.id.as_str(), true)
             .doing(|| format!("cannot remove what the runtime keeps of container {}", row.name))?;
         remove_groups(&spec::cgroups_path(&row.spec.host_config, row.id.as_str()));
-        self.teardown_network(&row)?;
+        self.teardown_network(row)?;
         remove_folder(&run_dir)
     }
 

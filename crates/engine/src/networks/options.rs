@@ -119,13 +119,15 @@ fn gateway_mode(name: &str, text: Option<String>, internal: bool) -> Result<Gate
     match text.as_deref() {
         None | Some("" | "nat") => Ok(GatewayMode::Nat),
         Some("nat-unprotected") => Ok(GatewayMode::Unprotected),
-        Some("routed") => Ok(GatewayMode::Routed),
+        Some("routed") => Err(Error::Unsupported(format!(
+            "{name}=routed is not supported yet: give nat, nat-unprotected or, for an internal network, isolated"
+        ))),
         Some("isolated") if internal => Ok(GatewayMode::Isolated),
         Some("isolated") => {
             Err(Error::Invalid(format!("{name}=isolated can only be used for an internal network")))
         }
         Some(other) => Err(Error::Invalid(format!(
-            "unknown gateway mode {other}: {name} is one of nat, nat-unprotected, routed and isolated"
+            "unknown gateway mode {other}: {name} is one of nat, nat-unprotected and isolated"
         ))),
     }
 }
@@ -218,11 +220,11 @@ mod tests {
             ("com.docker.network.driver.mtu", "1400"),
             ("com.docker.network.bridge.enable_icc", "false"),
             ("com.docker.network.bridge.enable_ip_masquerade", "0"),
-            ("com.docker.network.bridge.gateway_mode_ipv6", "routed"),
+            ("com.docker.network.bridge.gateway_mode_ipv6", "nat-unprotected"),
         ];
         let Driver::Bridge(read) = read("bridge", &given, false).unwrap() else { panic!("no bridge") };
         assert_eq!((read.name.as_deref(), read.mtu), (Some("lan"), Some(1400)));
-        assert!(!read.icc && !read.masquerade && read.mode6 == GatewayMode::Routed);
+        assert!(!read.icc && !read.masquerade && read.mode6 == GatewayMode::Unprotected);
     }
 
     #[test]
@@ -237,6 +239,7 @@ mod tests {
             ("bridge", ("com.docker.network.bridge.enable_icc", "perhaps"), "true or false"),
             ("bridge", ("com.docker.network.bridge.gateway_mode_ipv4", "isolated"), "internal network"),
             ("bridge", ("com.docker.network.bridge.gateway_mode_ipv4", "magic"), "unknown gateway mode"),
+            ("bridge", ("com.docker.network.bridge.gateway_mode_ipv4", "routed"), "not supported yet"),
         ] {
             let error = read(driver, &[option], false).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
