@@ -94,7 +94,7 @@ fn wrong_command_lines_are_told_in_dockers_words() {
         ),
         (
             &["rm", "--link", "x"],
-            1,
+            125,
             "brig: --link is not supported yet\n\nRun 'brig rm --help' for more information\n",
         ),
         (
