@@ -139,11 +139,11 @@ impl Forwarder {
         };
         match &self.socket {
             None => {}
-            Some(Socket::Datagram(fd)) => {
-                if !send_datagram(fd.as_fd(), &self.message, buffer.is_none()) {
-                    self.socket = None;
-                }
+            // Nobody listens any more.
+            Some(Socket::Datagram(fd)) if !send_datagram(fd.as_fd(), &self.message, buffer.is_none()) => {
+                self.socket = None;
             }
+            Some(Socket::Datagram(_)) => {}
             Some(Socket::Stream(_)) => {
                 self.message.push(b'\n');
                 if self.pending.len() + self.message.len() <= buffer.unwrap_or(BUFFER) {
