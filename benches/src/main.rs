@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match Arguments::parse(&words) {
         Ok(Some(arguments)) if sandbox::is_inside() => run(&arguments),
-        Ok(Some(_)) => sandbox::enter(&words),
+        // Packages come from the network, which there is none of inside.
+        Ok(Some(arguments)) => rows::make_images(&arguments).and_then(|()| sandbox::enter(&words)),
         Ok(None) => {
             print!("{}", arguments::HELP);
             return ExitCode::SUCCESS;

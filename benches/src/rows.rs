@@ -53,13 +53,24 @@ pub(crate) const ROWS: &[(&str, Measure)] = &[
     ("logs", logs_rows),
 ];
 
+/// What makes images of Debian's packages, and keeps them.
+const IMAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/images.sh");
+
+/// The images that the asked rows are measured on.
+fn images(arguments: &Arguments) -> &'static [&'static str] {
+    if arguments.wants("pull") { SET } else { &SET[..1] }
+}
+
+/// Makes the images that are not there yet.
+pub(crate) fn make_images(arguments: &Arguments) -> Result<()> {
+    sh(&format!("{IMAGES} make {}", images(arguments).join(" "))).map(|_| ())
+}
+
 impl Bench {
     /// Starts the registry and the engines and makes what the rows need.
     pub(crate) fn start(arguments: &Arguments, place: &Place) -> Result<Self> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/images.sh");
-        let images = if arguments.wants("pull") { SET } else { &SET[..1] };
-        let registry = engines::registry(place, images)?;
-        let tar = sh(&format!("{script} rootfs tiny"))?;
+        let registry = engines::registry(place, images(arguments))?;
+        let tar = sh(&format!("{IMAGES} rootfs tiny"))?;
         let bundle = bundle::prepare(place, &tar)?;
         let mut bench = Self {
             engines: engines::start_all(arguments, place)?,
