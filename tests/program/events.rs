@@ -90,15 +90,15 @@ fn root_an_end_that_nobody_saw_is_recorded() {
 /// A follower in one process sees what others do, and ends when its reader goes.
 fn follow(world: &World) {
     let mut follower = world.spawn(["events", "--format", "{{.Action}} {{.Actor.Attributes.name}}"]);
-    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(follower.stdout.take().expect("its output is a pipe")).lines();
     // A first event tells when it listens: it is made until it is seen.
     let (sender, seen) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
-        let first = lines.next().unwrap().unwrap();
-        sender.send(first).unwrap();
+        let first = lines.next().expect("an event comes").expect("it is text");
+        sender.send(first).expect("somebody waits for it");
         let mut list: Vec<String> = Vec::new();
         while !list.iter().any(|line| line == "destroy box") {
-            list.push(lines.next().unwrap().unwrap());
+            list.push(lines.next().expect("an event comes").expect("it is text"));
         }
         list
     });
@@ -112,12 +112,12 @@ fn follow(world: &World) {
     };
     assert_eq!(first, "tag other:latest");
     world.brig(["run", "--rm", "--network", "none", "--name", "box", "tiny", "true"]).ok();
-    let mut list = reader.join().unwrap();
+    let mut list = reader.join().expect("the reader ends");
     list.retain(|line| line.ends_with(" box"));
     assert_eq!(list, ["create box", "attach box", "start box", "die box", "destroy box"]);
     // No container is left, so it is the only one.
     world.kill_brig_processes();
-    follower.wait().unwrap();
+    follower.wait().expect("it can be waited for");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use testkit::{World, eventually};
 
 /// What a receiver got, as text, once `wanted` is in it.
 fn received(socket: &UnixDatagram, wanted: &str) -> String {
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("set the time-out");
     let mut all = String::new();
     let mut buffer = [0; 65536];
     while !all.contains(wanted) {

@@ -90,7 +90,7 @@ fn play(
         .as_ref()
         .is_some_and(|hit| hit.role.starts_with("monitor") && hit.call.contains("exit.tmp"));
     // The command had done its part; what others do after it is finished by the next listing.
-    let later = scene.follow && traced.hit.as_ref().is_some_and(|hit| !hit.role.starts_with("command"));
+    let later = scene.follow && traced.hit.as_ref().map(|hit| hit.role.starts_with("command")) == Some(false);
     let excused = met && killed_init || unrecorded || later;
     if traced.code == 0 && !excused {
         claims(stage, scene, "it said yes, but", findings);

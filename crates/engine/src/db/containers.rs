@@ -47,6 +47,9 @@ pub(crate) struct RunResult {
     pub(crate) finished: Timestamp,
 }
 
+/// Puts the folder of the named volume out of the way.
+pub(crate) type Discard<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
+
 /// What follows the end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -298,7 +301,7 @@ impl Database {
     pub(crate) fn remove_container(
         &self,
         id: &ContainerId,
-        mut discard: Option<&mut dyn FnMut(&str) -> Result<()>>,
+        mut discard: Option<Discard<'_>>,
     ) -> Result<Vec<String>> {
         let action = "remove a container";
         self.end_with_short_journal().sql(action)?;
