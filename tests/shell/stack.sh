@@ -113,7 +113,8 @@ brig rm -f web db > /dev/null
 brig volume rm pgdata > /dev/null
 
 step "nothing is left"
-wants "$(ip -o link show type veth | wc -l)" 0 "links"
+# Those of containers; the pair by which published ports pass the host's own rules stays, as the bridge does.
+wants "$(ip -o link show type veth | grep -c ': bv' || true)" 0 "links of containers"
 wants "$(grep -c "$WORK" /proc/self/mountinfo || true)" 0 "mounts"
 wants "$(ls "$BRIG_ROOT/containers" | wc -l)" 0 "folders of containers"
 echo "the stack works"

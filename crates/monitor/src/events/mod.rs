@@ -156,10 +156,12 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 /// Puts the full file `file` aside, once: the lock is on the file itself, and whoever comes second finds another in its place.
 fn rotate(folder: &Path, file: &File) -> io::Result<()> {
     flock(file, FlockOperation::LockExclusive)?;
-    if fs::metadata(newest(folder))?.ino() == file.metadata()?.ino() {
-        fs::rename(newest(folder), oldest(folder))?;
+    match fs::metadata(newest(folder)) {
+        Ok(there) if there.ino() == file.metadata()?.ino() => fs::rename(newest(folder), oldest(folder)),
+        // Nobody has begun the next one yet.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn newest(folder: &Path) -> PathBuf {
