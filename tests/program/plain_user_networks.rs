@@ -1,5 +1,8 @@
 //! Networks among a plain user's containers: one network namespace of the user with bridges, kept open by the monitors.
 
+use std::fs::{self, File};
+use std::path::PathBuf;
+
 use testkit::{World, eventually, needs};
 
 fn with_uplink() -> Option<World> {
@@ -24,6 +27,16 @@ fn get(world: &World, from: &str, url: &str) -> String {
 
 fn reaches(world: &World, from: &str, url: &str, answer: &str) {
     eventually(&format!("{from} reaches {url}"), || get(world, from, url) == answer);
+}
+
+/// Opens every network namespace that a process of brig has open.
+fn namespaces_held(world: &World) -> Vec<File> {
+    let folders = world.brig_processes().into_iter().map(|pid| format!("/proc/{pid}/fd"));
+    let open = folders.flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    let is_netns = |path: &PathBuf| {
+        fs::read_link(path).is_ok_and(|link| link.to_str().is_some_and(|text| text.starts_with("net:[")))
+    };
+    open.map(|entry| entry.path()).filter(is_netns).filter_map(|path| File::open(path).ok()).collect()
 }
 
 #[test]
@@ -61,11 +74,19 @@ fn root_and_userns_a_network_of_a_plain_user_outlives_its_commands_and_monitors(
     serve(&world, "bb", &["--network", "net"]);
     let a = address(&world, "aa", "net");
     reaches(&world, "bb", &a, "aa");
-    // The namespace goes with all the monitors, and comes back with the next command.
-    world.kill_brig_processes();
-    eventually("the monitors are gone", || world.brig_processes().is_empty());
-    world.brig(["ps"]).ok();
-    reaches(&world, "bb", &a, "aa");
+    // The namespace goes with all the monitors, and comes back with the next command. The kernel takes its links away
+    // when it comes to it, or a stranger holds it: the containers still have them then.
+    for is_held in [true, false] {
+        let mut old = namespaces_held(&world);
+        assert!(!old.is_empty(), "the monitors keep the namespace");
+        old.retain(|_| is_held);
+        world.kill_brig_processes();
+        eventually("the monitors are gone", || world.brig_processes().is_empty());
+        world.brig(["ps"]).ok();
+        drop(old);
+        reaches(&world, "bb", &a, "aa");
+        reaches(&world, "aa", &address(&world, "bb", "net"), "bb");
+    }
     // One that comes later is on the same bridge.
     serve(&world, "cc", &["--network", "net"]);
     reaches(&world, "cc", &a, "aa");

@@ -26,6 +26,7 @@ use super::net::Net;
 use crate::Engine;
 use crate::db::ContainerRow;
 use crate::error::{Doing, Error, IoContext, Result};
+use crate::model::Endpoint;
 use crate::rootless;
 
 /// Whether this process is one that was sent into the namespace.
@@ -42,6 +43,10 @@ impl Engine {
     /// Finds the user's namespace, or makes it.
     pub(super) fn user_network(&self) -> Result<OwnedFd> {
         let _lock = self.lock_user_network()?;
+        self.user_network_locked()
+    }
+
+    fn user_network_locked(&self) -> Result<OwnedFd> {
         if let Some(found) = self.find_user_network() {
             return Ok(found);
         }
@@ -138,6 +143,8 @@ impl Engine {
 
     /// Makes sure that a running container's monitor keeps the namespace open, and that its links are there: when all
     /// monitors were killed, the namespace went with them. `start` starts the monitor.
+    ///
+    /// The links come first: a container that has its monitor is not looked at again.
     pub(crate) fn keep_user_network(
         &self,
         row: &ContainerRow,
@@ -150,21 +157,37 @@ impl Engine {
         if endpoints.is_empty() {
             return start(None);
         }
-        let namespace = self.user_network()?;
-        start(Some(namespace.as_fd()))?;
+        let namespace = {
+            // Two commands that see to the same container must not take each other's links away.
+            let _lock = self.lock_user_network()?;
+            let namespace = self.user_network_locked()?;
+            self.renew_links(row, &endpoints, &namespace)?;
+            namespace
+        };
+        // Until the monitor has it, others find it with this command.
+        start(Some(namespace.as_fd()))
+    }
+
+    /// Puts a running container's links into the namespace where they are not there.
+    fn renew_links(&self, row: &ContainerRow, endpoints: &[Endpoint], namespace: &OwnedFd) -> Result<()> {
         let state = StateRecord::load(&self.roots().container_run(row.id.as_str())).ok().flatten();
-        let Some(state) = state else { return Ok(()) };
+        let Some(state) = state.filter(StateRecord::is_alive) else { return Ok(()) };
         let path = PathBuf::from(format!("/proc/{}/ns/net", state.pid));
         let netns: OwnedFd = File::open(&path).at("open", &path)?.into();
         let nets = self.nets(endpoints.iter().map(|endpoint| endpoint.network.as_str()))?;
-        self.in_user_network(&namespace, |engine| {
+        self.in_user_network(namespace, |engine| {
             nets.iter().try_for_each(Net::ensure)?;
             engine.ensure_firewall(&nets)?;
-            for (net, endpoint) in nets.iter().zip(&endpoints) {
+            for (net, endpoint) in nets.iter().zip(endpoints) {
                 let name = super::net::host_ifname(&row.id, endpoint);
-                if !super::default::link_exists(&name)? {
-                    super::attach(netns.as_fd(), &net.attachment(endpoint, name)?, net)?;
+                if super::default::link_exists(&name)? {
+                    continue;
                 }
+                // The kernel takes the links of a namespace that nobody holds away when it comes to it: until then the
+                // other end is still inside and has the name.
+                network::detach_inside(netns.as_fd(), endpoint.link_name())
+                    .doing(|| format!("cannot renew the link of container {}", row.name))?;
+                super::attach(netns.as_fd(), &net.attachment(endpoint, name)?, net)?;
             }
             Ok(())
         })
