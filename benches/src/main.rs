@@ -33,7 +33,9 @@ fn main() -> ExitCode {
     let done = match Arguments::parse(&words) {
         Ok(Some(arguments)) if sandbox::is_inside() => run(&arguments),
         // Packages come from the network, which there is none of inside.
-        Ok(Some(arguments)) => rows::make_images(&arguments).and_then(|()| sandbox::enter(&words)),
+        Ok(Some(arguments)) => {
+            rows::make_images(&arguments).and_then(|()| sandbox::enter(&words, &arguments.out))
+        }
         Ok(None) => {
             print!("{}", arguments::HELP);
             return ExitCode::SUCCESS;

@@ -19,11 +19,21 @@ pub(crate) fn is_inside() -> bool {
 }
 
 /// Replaces this process by one in new mount, network, process and host-name namespaces.
-pub(crate) fn enter(words: &[String]) -> Result<()> {
+///
+/// The working directory is another one inside, so that `out` is named as it is from here.
+pub(crate) fn enter(words: &[String], out: &Path) -> Result<()> {
+    let out = std::path::absolute(out).context("cannot tell the working directory")?;
     let own = env::current_exe().context("cannot find my own path")?;
     let mut command = Command::new("unshare");
     command.args(["--mount", "--net", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc"]);
-    command.args(["--propagation", "private"]).arg(own).args(words).env(INSIDE, "1").current_dir("/");
+    command
+        .args(["--propagation", "private"])
+        .arg(own)
+        .args(words)
+        .arg("--out")
+        .arg(out)
+        .env(INSIDE, "1")
+        .current_dir("/");
     Err(command.exec()).context("cannot start unshare (it is part of util-linux; root is wanted)")
 }
 
