@@ -273,3 +273,40 @@ fn world_is_clean(world: &World, id: &str) {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&*world.bundle().to_string_lossy()), "{id}");
 }
+
+/// A mount that goes with the test.
+struct Shared<'p>(&'p Path);
+
+impl<'p> Shared<'p> {
+    fn over(path: &'p Path) -> Self {
+        let shared = Self(path);
+        shared.run(&["mount", "--bind"], true);
+        shared.run(&["mount", "--make-shared"], false);
+        shared
+    }
+
+    fn run(&self, words: &[&str], twice: bool) {
+        let mut command = std::process::Command::new(words[0]);
+        command.args(&words[1..]).args(std::iter::repeat_n(self.0, 1 + usize::from(twice)));
+        assert!(command.current_dir("/").status().unwrap().success(), "{words:?}");
+    }
+}
+
+impl Drop for Shared<'_> {
+    fn drop(&mut self) {
+        self.run(&["umount", "--lazy"], false);
+    }
+}
+
+/// An engine that keeps its data on a shared mount asks for "rslave" when a container is to see that folder.
+#[test]
+fn root_a_root_file_system_on_a_shared_mount_takes_any_propagation() {
+    let Some(world) = world() else { return };
+    let rootfs = world.rootfs();
+    let _shared = Shared::over(&rootfs);
+    for word in ["rslave", "rshared", "rprivate"] {
+        let mut spec = world.spec("true");
+        spec["linux"]["rootfsPropagation"] = word.into();
+        world.run(&spec).good();
+    }
+}

@@ -66,16 +66,14 @@ pub(super) fn attach(
             .doing(|| format!("open {target:?} to attach the root file system"))?;
     move_to(tree.as_fd(), target_fd.as_fd())
         .doing(|| format!("attach the root file system on {target:?}"))?;
-    if propagation.is_none() {
-        let change = SetAttr { propagation: Some(Propagation::Private), ..SetAttr::default() };
-        match mount_setattr(tree.as_fd(), true, change) {
-            Err(Errno::NOSYS) => {
-                change_propagation_old(&crate::binds::fd_path(&tree), Propagation::Private, true)
-            }
-            result => result,
-        }
-        .doing(|| "make the root file system private".into())?;
+    // A copy of a shared mount is shared, too, and such a one cannot become the root; what the spec asks for comes after that.
+    let word = if propagation.is_some() { Propagation::Slave } else { Propagation::Private };
+    let change = SetAttr { propagation: Some(word), ..SetAttr::default() };
+    match mount_setattr(tree.as_fd(), true, change) {
+        Err(Errno::NOSYS) => change_propagation_old(&crate::binds::fd_path(&tree), word, true),
+        result => result,
     }
+    .doing(|| "cut the root file system off from the host's mounts".into())?;
     Ok(Root::from_fd(tree))
 }
 
