@@ -109,10 +109,11 @@ step "Stop and remove; nothing is left."
 brig stop web
 brig rm web
 brig ps -a
-printf 'containers on disk: %s, mounts: %s, links: %s, processes: %s\n' \
+# The bridge and the pair of links by which published ports pass the host's rules stay; they are no container's.
+printf 'containers on disk: %s, mounts: %s, links of containers: %s, processes: %s\n' \
     "$(ls "$BRIG_ROOT/containers" 2> /dev/null | wc -l)" \
     "$(grep -c "$WORK" /proc/self/mountinfo || true)" \
-    "$(ip -o link show type veth | wc -l)" \
+    "$(ip -o link show type veth | grep -c ': bv' || true)" \
     "$(brig_processes | wc -l)"
 printf '\n'
 bold "That was Brig. README.md goes on from here."
