@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 impl Run for Args {
     fn run(self, ui: &Ui, context: &Context) -> Result<ExitCode> {
-        let filters = docker_types::filter::Filters::parse(&self.filter, &["until", "label", "label!"])?;
+        let filters = prune::filters(&self.filter)?;
         let until = prune::until(&filters)?;
         let warning = "WARNING! This will remove all custom networks not used by at least one container.";
         if !prune::confirmed(ui, self.force, warning)? {
