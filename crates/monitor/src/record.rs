@@ -74,6 +74,11 @@ impl StateRecord {
     pub fn is_alive(&self) -> bool {
         matches!(process_stat(self.pid), Some(stat) if stat.start_time == self.start_time && stat.state != b'Z')
     }
+
+    /// Says whether the recorded monitor has not ended; one that nobody has reaped yet has.
+    pub fn has_monitor(&self) -> bool {
+        process_stat(self.monitor).is_some_and(|stat| !matches!(stat.state, b'Z' | b'X'))
+    }
 }
 
 impl ExitRecord {
@@ -177,6 +182,22 @@ mod tests {
         assert_eq!((stat.state, stat.start_time, stat.exit_status), (b'Z', 22, 52));
         assert!(parse_stat(b"12 (a").is_none());
         assert!(process_stat(std::process::id() as i32).unwrap().start_time > 0);
+    }
+
+    #[test]
+    fn a_monitor_that_ended_is_none() {
+        let watched = |monitor| {
+            StateRecord { version: 1, pid: 1, start_time: 1, monitor, started_at: String::new() }
+                .has_monitor()
+        };
+        assert!(watched(std::process::id() as i32));
+        let mut child = std::process::Command::new("true").current_dir("/").spawn().unwrap();
+        let pid = child.id() as i32;
+        while watched(pid) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        child.wait().unwrap();
+        assert!(!watched(pid));
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Engine {
             Status::Running => match self.truth(&row.id) {
                 Truth::Alive(state) => {
                     self.thaw_left(row);
-                    if !is_process(state.monitor) {
+                    if !state.has_monitor() {
                         self.ensure_monitor(row)?;
                     }
                     Ok(false)
@@ -198,14 +198,6 @@ impl Engine {
     }
 }
 
-/// Whether there is a process of that number that has not ended; one that nobody has reaped yet has.
-pub(super) fn is_process(pid: i32) -> bool {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name in parentheses may hold anything, so the state is what follows the last one.
-    let end = stat.iter().rposition(|byte| *byte == b')');
-    end.and_then(|end| stat.get(end + 2)).is_some_and(|state| !matches!(state, b'Z' | b'X'))
-}
-
 /// Decides whether, and after what wait, a container is started again.
 fn restart_wait(policy: &RestartPolicy, row: &ContainerRow, result: &RunResult) -> Option<Duration> {
     if row.stopped_by_user {
@@ -233,18 +225,6 @@ fn next_wait(last: Duration, run: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_process_that_ended_is_none() {
-        assert!(is_process(std::process::id() as i32));
-        let mut child = std::process::Command::new("true").current_dir("/").spawn().unwrap();
-        let pid = child.id() as i32;
-        while is_process(pid) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        child.wait().unwrap();
-        assert!(!is_process(pid));
-    }
 
     #[test]
     fn a_clock_that_went_back_makes_a_short_run() {

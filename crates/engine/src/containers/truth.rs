@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use monitor::{ExitRecord, StateRecord};
 
 use super::EXIT_FILE;
-use super::cleanup::is_process;
 use crate::Engine;
 use crate::db::{ContainerRow, RunResult};
 use crate::model::{State, Status};
@@ -51,7 +50,7 @@ impl Engine {
     fn is_watched(&self, id: &ContainerId) -> bool {
         let run_dir = self.roots().container_run(id.as_str());
         match StateRecord::load(&run_dir) {
-            Ok(Some(state)) => is_process(state.monitor),
+            Ok(Some(state)) => state.has_monitor(),
             _ => monitor::Client::connect(&run_dir).is_ok(),
         }
     }
