@@ -2,6 +2,7 @@
 //! human formats, Go durations. Values in, values out: no I/O, no clock, no environment, no async.
 
 pub mod error;
+pub mod guard;
 pub mod id;
 
 pub use error::{ErrorKind, Kinded};

@@ -11,31 +11,4 @@ pub(crate) enum Guard {
     OneKind,
 }
 
-/// Says whether `guard` stands.
-#[cfg(not(test))]
-pub(crate) const fn stands(_: Guard) -> bool {
-    true
-}
-
-#[cfg(test)]
-pub(crate) use hook::{stands, without};
-
-#[cfg(test)]
-mod hook {
-    use super::Guard;
-    use std::cell::Cell;
-
-    thread_local!(static AWAY: Cell<Option<Guard>> = const { Cell::new(None) });
-
-    pub(crate) fn stands(guard: Guard) -> bool {
-        AWAY.get() != Some(guard)
-    }
-
-    /// Runs `f` in this thread without `guard`.
-    pub(crate) fn without<T>(guard: Guard, f: impl FnOnce() -> T) -> T {
-        AWAY.set(Some(guard));
-        let result = f();
-        AWAY.set(None);
-        result
-    }
-}
+base::guard_switches!(Guard);

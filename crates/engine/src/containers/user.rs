@@ -65,18 +65,7 @@ mod guard {
         Bound,
     }
 
-    #[cfg(not(test))]
-    pub(super) const fn stands(_: Guard) -> bool {
-        true
-    }
-
-    #[cfg(test)]
-    thread_local!(pub(super) static AWAY: std::cell::Cell<Option<Guard>> = const { std::cell::Cell::new(None) });
-
-    #[cfg(test)]
-    pub(super) fn stands(guard: Guard) -> bool {
-        AWAY.get() != Some(guard)
-    }
+    base::guard_switches!(Guard);
 }
 
 fn open(root: &Root, path: &str) -> rustix::io::Result<std::os::fd::OwnedFd> {
@@ -222,10 +211,7 @@ mod tests {
     /// Shows that `guard` is what keeps a harm out.
     fn proves(guard: Guard, harm: impl Fn() -> bool) {
         assert!(!harm(), "harm was done with {guard:?}");
-        guard::AWAY.set(Some(guard));
-        let done = harm();
-        guard::AWAY.set(None);
-        assert!(done, "no harm is done without {guard:?}: the test proves nothing");
+        assert!(guard::without(guard, harm), "no harm is done without {guard:?}: the test proves nothing");
     }
 
     /// CVE-2016-3697, CVE-2026-46680: a line of the image's whose name is the number makes its user root.
@@ -274,14 +260,12 @@ mod tests {
         assert!(Accounts::load(&root()).is_err());
         // Without the guard it waits for a writer; this one comes after a moment, so that the test ends.
         let path = passwd.clone();
-        guard::AWAY.set(Some(Guard::PlainFile));
         let writer = std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(300));
             drop(File::options().write(true).open(path));
         });
         let begin = std::time::Instant::now();
-        let _ = Accounts::load(&root());
-        guard::AWAY.set(None);
+        let _ = guard::without(Guard::PlainFile, || Accounts::load(&root()));
         writer.join().unwrap();
         assert!(begin.elapsed().as_millis() >= 200, "it did not wait: the test proves nothing");
     }
